@@ -1,0 +1,289 @@
+"""Every setting of the pipeline, typed and checked before any work.
+
+`load("params.yaml")` returns a frozen `Settings`; a missing file, an unknown key, a wrong type or
+an impossible value raises `SettingsError`, whose message names the key, the value and what would
+be valid.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from components.names import PARAMETRIC_SCHEDULERS, TASKS
+
+
+class SettingsError(ValueError):
+    """params.yaml cannot be used; the message says which key, which value and what is valid."""
+
+
+class _Section(BaseModel):
+    # strict: "5" is not 5 and true is not 1, whatever pydantic would make of them
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _nearest(name: str, valid: tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(valid)}"
+
+
+def _distinct(values: list[Any], what: str) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise ValueError(f"{what} must be distinct")
+    return values
+
+
+class TrainingSettings(_Section):
+    """One run: `updates` (N) optimizer updates, `points` (T) log points, evenly spread.
+
+    Choose `points` so that a run's shape is visible (the paper logs 600, 100 is enough for short
+    runs); `updates` must be at least `points`.
+    """
+
+    updates: int = Field(1000, ge=10)
+    points: int = Field(100, ge=10)
+    train_samples: PositiveInt | None = None
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+
+    @model_validator(mode="after")
+    def _points_fit(self) -> TrainingSettings:
+        if self.points > self.updates:
+            raise ValueError(
+                f"points ({self.points}) must not exceed updates ({self.updates}): "
+                "there is at most one log point per update"
+            )
+        return self
+
+
+class SweepSettings(_Section):
+    """The runs the LODE learns from: schedulers × peak lrs × seeds (section 5.4, Table 4)."""
+
+    sampler: Literal["grid", "tpe"] = "grid"
+    schedulers: list[str] = Field(default=list(PARAMETRIC_SCHEDULERS), min_length=1)
+    peak_lrs: list[PositiveFloat] = Field(default=[1e-3, 5e-3, 1e-2, 5e-2, 1e-1], min_length=1)
+    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    trials: PositiveInt = 20
+    workers: PositiveInt | None = None
+
+    @field_validator("schedulers")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in PARAMETRIC_SCHEDULERS:
+                raise ValueError(
+                    f"unknown scheduler {name!r}; {_nearest(name, PARAMETRIC_SCHEDULERS)}"
+                )
+        return _distinct(names, "schedulers")
+
+    @field_validator("peak_lrs", "seeds")
+    @classmethod
+    def _no_duplicates(cls, values: list[Any], info: ValidationInfo) -> list[Any]:
+        return _distinct(values, str(info.field_name))
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_not_negative(cls, seeds: list[int]) -> list[int]:
+        if min(seeds) < 0:
+            raise ValueError("seeds must be 0 or larger")
+        return seeds
+
+
+class ValidationSettings(_Section):
+    """What a history must satisfy to teach the LODE.
+
+    `max_train_loss`: far above the loss of an untrained network (ln 10 = 2.3 for ten classes).
+    `max_quarantined`: the share of bad runs, in [0, 1], above which the pipeline stops.
+    """
+
+    max_train_loss: PositiveFloat = 100.0
+    max_quarantined: float = Field(0.2, ge=0, le=1)
+
+
+class FitSettings(_Section):
+    """The LODE's own training (paper A.3).
+
+    `updates`: until the held-out error is flat; 6,000 suffice for 100 histories of 100 points.
+    `path_penalty`: α, weight of the latent path length; 0 turns it off.
+    `held_out_seeds`: so many sweep seeds (the largest) choose the best weights and are not fitted.
+    """
+
+    updates: int = Field(6000, ge=1)
+    batch_size: PositiveInt = 100
+    peak_lr: PositiveFloat = 5e-3
+    path_penalty: float = Field(0.01, ge=0)
+    held_out_seeds: int = Field(1, ge=0)
+    seed: int = Field(0, ge=0)
+
+
+class ControllerSettings(_Section):
+    """Algorithm 1 of the paper; `mu` and `horizon` are lengths in log points.
+
+    `mu`: encoding length and update interval, 5 % of T in the paper. `n`: ensemble size, 30.
+    `sigma`: latent noise, 0.15. `horizon`: Δt; null is the longest, T − t_*, the paper's best.
+    """
+
+    mu: int = Field(5, ge=2)
+    n: PositiveInt = 30
+    sigma: float = Field(0.15, ge=0)
+    horizon: PositiveInt | None = None
+
+
+class LodeSettings(_Section):
+    """Architecture (paper A.3: latent and hidden 20, vector field 2 × 20) and solver.
+
+    `solver_steps`: RK4 steps over one training length; 16 decode to 2e-3 of the exact solution.
+    """
+
+    encoder: Literal["ode-rnn", "gru"] = "ode-rnn"
+    latent: PositiveInt = 20
+    hidden: PositiveInt = 20
+    solver: Literal["rk4", "dopri5"] = "rk4"
+    solver_steps: int = Field(16, ge=2)
+    fit: FitSettings = FitSettings()
+    scheduler: ControllerSettings = ControllerSettings()
+
+
+class EvaluationSettings(_Section):
+    """The comparison: fresh seeds (never the sweep's), sharpness λ_max at the end of each run."""
+
+    seeds: list[int] = Field(default=list(range(100, 110)), min_length=2)
+    sharpness: Literal["lanczos", "power", "none"] = "lanczos"
+    sharpness_samples: PositiveInt = 1024
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_duplicates(cls, seeds: list[int]) -> list[int]:
+        if min(seeds) < 0:
+            raise ValueError("seeds must be 0 or larger")
+        return _distinct(seeds, "seeds")
+
+
+class RegistrySettings(_Section):
+    """`tracking_uri`: an MLflow database (`sqlite:///…`, `postgresql://…`) or server (`http…`)."""
+
+    tracking_uri: str = Field("sqlite:///mlflow.db", pattern=r"^(sqlite|postgresql|https?)[+:/]")
+
+
+class Settings(_Section):
+    """All of params.yaml."""
+
+    task: str
+    training: TrainingSettings = TrainingSettings()
+    sweep: SweepSettings = SweepSettings()
+    validation: ValidationSettings = ValidationSettings()
+    lode: LodeSettings = LodeSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    registry: RegistrySettings = RegistrySettings()
+
+    @field_validator("task")
+    @classmethod
+    def _task_known(cls, name: str) -> str:
+        if name not in TASKS:
+            raise ValueError(f"unknown task {name!r}; {_nearest(name, TASKS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Settings:
+        points, controller = self.training.points, self.lode.scheduler
+        if controller.mu > points:
+            raise ValueError(
+                f"lode.scheduler.mu = {controller.mu} must not exceed training.points = {points}"
+            )
+        if controller.horizon is not None and controller.horizon > points:
+            raise ValueError(
+                f"lode.scheduler.horizon = {controller.horizon} must not exceed "
+                f"training.points = {points}"
+            )
+        if self.lode.fit.held_out_seeds >= len(self.sweep.seeds):
+            raise ValueError(
+                f"lode.fit.held_out_seeds = {self.lode.fit.held_out_seeds} leaves nothing of "
+                f"sweep.seeds = {self.sweep.seeds} to fit; at most {len(self.sweep.seeds) - 1}"
+            )
+        shared = sorted(set(self.sweep.seeds) & set(self.evaluation.seeds))
+        if shared:
+            raise ValueError(
+                f"evaluation.seeds must be fresh, but {shared} are also in sweep.seeds"
+            )
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of all settings; equal for equal settings, whatever the file's layout."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(path: Path | str = "params.yaml", overrides: dict[str, Any] | None = None) -> Settings:
+    """Read and check a settings file.
+
+    Args:
+        path: a YAML file as `params.yaml`.
+        overrides: dotted keys that replace the file's values, e.g. `{"sweep.seeds": [0, 1]}`.
+
+    Raises:
+        SettingsError: file missing, not YAML, empty; key unknown, value of a wrong type or
+            impossible.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path}: no such file; run in the repository's root or name one with --params"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not readable as YAML: {error}") from None
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{path}: empty or not a mapping; at least `task: …` must be there")
+    for key, value in (overrides or {}).items():
+        _override(raw, key, value)
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise SettingsError(f"{path}: " + "\n  ".join(_explain(e) for e in error.errors())) from None
+
+
+def _override(raw: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, key = dotted.split(".")
+    for section in sections:
+        raw = raw.setdefault(section, {})
+        if not isinstance(raw, dict):
+            raise SettingsError(f"{dotted}: {section} is a value, not a section")
+    raw[key] = value
+
+
+def _explain(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    value = error["input"]
+    if error["type"] == "extra_forbidden":
+        valid = _keys_at(error["loc"][:-1])
+        return f"unknown key {where} = {value!r}; {_nearest(str(error['loc'][-1]), valid)}"
+    if error["type"] == "missing":
+        return f"{where} is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where} = {value!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> tuple[str, ...]:
+    model: Any = Settings
+    for part in location:
+        model = model.model_fields[part].annotation
+    return tuple(model.model_fields)
