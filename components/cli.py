@@ -1,0 +1,145 @@
+"""`lode …`: a thin door to the steps. Imports are inside the commands: `--help` stays fast."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from components.names import SCHEDULERS, TASKS
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+    from components.workspace import Workspace
+
+
+def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--params` and `--set`, the same for every command."""
+    command = click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+        help="Replace a setting, e.g. --set sweep.seeds='[0, 1]'. May be repeated.",
+    )(command)  # fmt: skip
+    return click.option(
+        "--params", type=click.Path(dir_okay=False, path_type=Path), default=Path("params.yaml"),
+        show_default=True, help="The settings file; its folder is the workspace.",
+    )(command)  # fmt: skip
+
+
+def read_settings(params: Path, overrides: tuple[str, ...]) -> tuple[Settings, Workspace]:
+    """The settings a command runs with, and the workspace they lie in."""
+    import yaml
+
+    from components.settings import SettingsError, load
+    from components.workspace import Workspace
+
+    replaced = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {override}: write KEY=VALUE, e.g. --set training.points=50")
+        try:
+            replaced[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SettingsError(f"--set {override}: the value is not YAML") from None
+    return load(params, replaced), Workspace(params.resolve().parent)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lode-pipeline")
+def cli() -> None:
+    """Learned learning-rate schedules: a sweep's histories teach a latent ODE (LODE), which then
+    schedules new trainings.
+
+    \b
+    The whole pipeline, under Prefect:   make demo
+    One step at a time, in this order:   lode sweep, validate, fit, register, train, evaluate
+
+    A step that finds its finished output does nothing; a killed one goes on where it was.
+    """
+
+
+def _step_command(name: str, help_text: str) -> None:
+    @cli.command(name, help=help_text)
+    @settings_options
+    def command(params: Path, overrides: tuple[str, ...]) -> None:
+        from components.steps import STEPS
+
+        settings, workspace = read_settings(params, overrides)
+        result = STEPS[name](settings, workspace)
+        done = f"{result.seconds:.1f} s" if result.ran else "up to date"
+        click.echo(f"{name} {settings.task}: {result.summary} ({done})")
+
+
+_step_command("sweep", "Train every run of the sweep that is not on disk.")
+_step_command("validate", "Check the histories; quarantine bad runs, stop on structural faults.")
+_step_command("fit", "Fit the LODE on the accepted histories.")
+_step_command("register", "Log the sweep in MLflow and register the LODE as champion.")
+_step_command("train", "Train under the LODE, and under the best of every baseline.")
+_step_command("evaluate", "Compare on fresh seeds and draw reports/<task>/index.html.")
+
+
+@cli.command("run")
+@settings_options
+@click.option("--task", type=click.Choice(TASKS), help="What to train.  [default: params.yaml's]")
+@click.option("--scheduler", type=click.Choice(SCHEDULERS), required=True)
+@click.option("--peak-lr", type=float, help="Peak (or initial) lr; every scheduler but lode.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"),
+              show_default=True, help="Folder for the history and the trained weights.")  # fmt: skip
+def run_command(
+    params: Path, overrides: tuple[str, ...], task: str | None, scheduler: str,
+    peak_lr: float | None, seed: int, out: Path,
+) -> None:  # fmt: skip
+    """Train one network and keep its history and its best weights (safetensors)."""
+    from components.single_run import single_run
+
+    if task:
+        overrides = (*overrides, f"task={task}")
+    settings, workspace = read_settings(params, overrides)
+    click.echo(single_run(settings, workspace, scheduler, peak_lr, seed, out))
+
+
+@cli.command("tasks")
+def tasks_command() -> None:
+    """List the tasks of the catalog."""
+    from components.tasks.catalog import TASKS as CATALOG
+
+    for task in CATALOG.values():
+        click.echo(f"{task.name:20} {task.title}, batch {task.batch_size}")
+
+
+@cli.command("table")
+@settings_options
+def table_command(params: Path, overrides: tuple[str, ...]) -> None:
+    """Print the result table of the last evaluation and the report's path."""
+    from components.steps import result_table
+
+    click.echo(result_table(*read_settings(params, overrides)))
+
+
+def expected_errors() -> tuple[type[BaseException], ...]:
+    """Errors whose message is meant for the user: shown as one line, without a traceback."""
+    return (ValueError, LookupError, RuntimeError, OSError)
+
+
+def main() -> None:
+    """Entry point of `lode`."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except expected_errors() as error:
+        if not type(error).__module__.startswith("components."):
+            raise
+        click.echo(f"lode: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

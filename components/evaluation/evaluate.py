@@ -1,0 +1,351 @@
+"""The comparison as a step: histories in; evaluation.json, runs.parquet, figures and page out.
+
+The same input gives the same bytes: nothing here reads a clock or the machine it runs on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from components.evaluation.accuracy import (
+    LODE,
+    EvaluationError,
+    SchedulerResult,
+    best_baseline,
+    best_configurations,
+    configurations,
+    results,
+)
+from components.evaluation.statistics import paired_difference
+from components.evaluation.walltime import relative_cost, total_seconds
+from components.training.history import (
+    History,
+    HistoryError,
+    atomic_path,
+    digest,
+    read_histories,
+    write_text,
+)
+
+SCHEMA_VERSION = 1
+
+
+def evaluate(
+    task: str,
+    sweep_dir: Path,
+    scheduled_dir: Path,
+    lode_dir: Path,
+    report_dir: Path,
+    *,
+    seeds: Sequence[int],
+    sweep_runs: Collection[str] | None = None,
+    scheduled_runs: Collection[str] | None = None,
+    command: str = "make demo",
+) -> dict[str, Any]:
+    """Compare LODE with the best configuration of every baseline and write the report.
+
+    Writes `evaluation.json`, `runs.parquet`, `figures/*.svg` and `index.html` to `report_dir`.
+
+    Args:
+        task: name in the catalog; histories of another task are an error.
+        sweep_dir, scheduled_dir: histories of the sweep; of the runs on the fresh seeds.
+        lode_dir: the fitted LODE, `config.json` with its `fit` summary beside the weights.
+        report_dir: where `validation.json` is read, if there, and the report written.
+        seeds: the fresh seeds that every scheduler must have been trained with.
+        sweep_runs, scheduled_runs: run ids to use of each folder; None: all. Runs of former
+            settings may lie in the same folders.
+        command: what made all this, for the page's last lines.
+
+    Returns:
+        What evaluation.json holds.
+
+    Raises:
+        EvaluationError: schedulers, seeds or the LODE are missing, or a run is ambiguous.
+        HistoryError: a folder is empty or a history unreadable.
+    """
+    from components.evaluation import predictions, report
+
+    sweep = _read(sweep_dir, task, sweep_runs, "lode sweep")
+    runs = _comparable(_read(scheduled_dir, task, scheduled_runs, "lode train"), sweep, seeds)
+    config = _lode_config(lode_dir)
+    report_dir = Path(report_dir)
+    validation = _read_json(report_dir / "validation.json")
+    evaluation = _summary(task, sweep, runs, config, validation, seeds, command)
+    trajectories = predictions.predict_held_out(lode_dir, config, sweep, evaluation)
+    evaluation["trajectories"] = trajectories.describe() if trajectories else None
+    _write_runs(sweep, runs, report_dir / "runs.parquet")
+    report.draw(evaluation, sweep, runs, trajectories, report_dir / "figures")
+    report.write_page(evaluation, report_dir)
+    # last, so that its presence says that the rest is there
+    text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(report_dir / "evaluation.json", text + "\n")
+    return evaluation
+
+
+def _read(
+    folder: Path, task: str, run_ids: Collection[str] | None, command: str
+) -> list[History]:
+    try:
+        histories = read_histories(Path(folder))
+    except HistoryError as error:
+        if Path(folder).is_dir() and any(Path(folder).glob("*.parquet")):
+            raise
+        raise EvaluationError(f"{folder}: no histories; run `{command}` first") from error
+    if run_ids is not None:
+        histories = [h for h in histories if h.run_id in set(run_ids)]
+        absent = sorted(set(run_ids) - {h.run_id for h in histories})
+        if absent:
+            raise EvaluationError(
+                f"{folder}: {len(absent)} of {len(set(run_ids))} runs are missing, "
+                f"e.g. {absent[0]}; run `{command}`"
+            )
+    foreign = sorted({h.meta["task"] for h in histories} - {task})
+    if foreign:
+        raise EvaluationError(
+            f"{folder}: holds runs of {', '.join(foreign)}, expected {task}; move them out"
+        )
+    return histories
+
+
+def _comparable(
+    runs: Sequence[History], sweep: Sequence[History], seeds: Sequence[int]
+) -> list[History]:
+    """One run per scheduler (at its chosen configuration) and seed, in that order."""
+    wanted: dict[str, float | None] = {**best_configurations(sweep), LODE: None}
+    found: dict[tuple[str, int], History] = {}
+    for run in runs:
+        scheduler, peak_lr = run.configuration
+        key = (scheduler, int(run.meta["seed"]))
+        if scheduler not in wanted or peak_lr != wanted[scheduler] or key[1] not in set(seeds):
+            continue  # of former settings
+        if key in found:
+            raise EvaluationError(
+                f"{run.describe()} is there twice ({found[key].run_id}, {run.run_id}), from "
+                "different settings or LODEs; delete the older file and run `lode train`"
+            )
+        found[key] = run
+    missing = [_missing(name, wanted[name], seeds, found, runs) for name in wanted]
+    if any(missing):
+        raise EvaluationError(
+            "the comparison lacks " + "; ".join(filter(None, missing)) + "; run `lode train`"
+        )
+    chosen = [found[name, seed] for name in wanted for seed in sorted(seeds)]
+    lengths = {(h.meta["updates"], h.meta["points"]) for h in [*sweep, *chosen]}
+    if len(lengths) > 1:
+        shown = ", ".join(f"{n} updates and {t} points" for n, t in sorted(lengths))
+        raise EvaluationError(
+            f"runs of different lengths cannot be compared: {shown}; move out those of the "
+            "former settings, or run `lode sweep` and `lode train` again"
+        )
+    return chosen
+
+
+def _missing(
+    scheduler: str,
+    peak_lr: float | None,
+    seeds: Sequence[int],
+    found: Mapping[tuple[str, int], History],
+    runs: Sequence[History],
+) -> str:
+    """`onecycle 0.05 seeds 101, 102`, or nothing if all seeds are there."""
+    absent = [seed for seed in sorted(seeds) if (scheduler, seed) not in found]
+    if not absent:
+        return ""
+    peak = "" if peak_lr is None else f" {peak_lr:g}"
+    text = f"{scheduler}{peak} seeds {', '.join(map(str, absent))}"
+    own = (h.meta["peak_lr"] for h in runs if h.meta["scheduler"] == scheduler)
+    others = sorted({lr for lr in own if lr is not None and lr != peak_lr})
+    if others and peak_lr is not None:
+        text += f" (it was trained at {', '.join(f'{lr:g}' for lr in others)}, but the sweep's "
+        text += f"best is {peak_lr:g})"
+    return text
+
+
+def _lode_config(folder: Path) -> dict[str, Any]:
+    path = Path(folder) / "config.json"
+    config = _read_json(path)
+    if config is None:
+        raise EvaluationError(f"{path}: no LODE; run `lode fit` first")
+    return config
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise EvaluationError(
+            f"{path}: not JSON ({error}); delete it and run its step again"
+        ) from None
+    if not isinstance(content, dict):
+        raise EvaluationError(f"{path}: expected a JSON object; delete it and run its step again")
+    return content
+
+
+def _summary(
+    task: str,
+    sweep: Sequence[History],
+    runs: Sequence[History],
+    config: Mapping[str, Any],
+    validation: Mapping[str, Any] | None,
+    seeds: Sequence[int],
+    command: str,
+) -> dict[str, Any]:
+    by_scheduler = results(runs)
+    best, _ = best_baseline(sweep)
+    meta = runs[0].meta
+    summary: dict[str, Any] = {
+        "schema": SCHEMA_VERSION,
+        "task": task,
+        "metric": "accuracy",
+        "setup": {
+            "updates": meta["updates"],
+            "points": meta["points"],
+            "train_samples": meta.get("train_samples"),
+            "seeds": sorted(seeds),
+        },
+        "best_baseline": best,
+        "schedulers": {
+            name: _scheduler_entry(result, by_scheduler[best])
+            for name, result in by_scheduler.items()
+        },
+        "comparisons": _comparisons(by_scheduler),
+        "sweep": _sweep_entry(sweep),
+        "lode": _lode_entry(config, runs),
+        "validation": dict(validation) if validation else None,
+        "provenance": _provenance(sweep, runs, command),
+    }
+    summary["notes"] = _notes(summary, by_scheduler)
+    return summary
+
+
+def _scheduler_entry(result: SchedulerResult, reference: SchedulerResult) -> dict[str, Any]:
+    entry = asdict(result)
+    del entry["scheduler"]
+    entry["test_by_seed"] = {str(seed): value for seed, value in result.test_by_seed.items()}
+    entry["relative_cost"] = relative_cost(result.seconds_per_epoch, reference.seconds_per_epoch)
+    return entry
+
+
+def _comparisons(by_scheduler: Mapping[str, SchedulerResult]) -> dict[str, Any]:
+    """Paired differences of every pair, `first − second`, as `{first: {second: …}}`.
+
+    LODE against each baseline is what the comparison is for; the pairs of baselines say which of
+    the table's rows can be told apart.
+    """
+    return {
+        first: {
+            second: asdict(
+                paired_difference(
+                    by_scheduler[first].test_by_seed, by_scheduler[second].test_by_seed
+                )
+            )
+            for second in by_scheduler
+            if second != first
+        }
+        for first in by_scheduler
+    }
+
+
+def _sweep_entry(sweep: Sequence[History]) -> dict[str, Any]:
+    chosen = best_configurations(sweep)
+    return {
+        "runs": len(sweep),
+        "diverged": sum(not h.completed for h in sweep),
+        "seeds": sorted({int(h.meta["seed"]) for h in sweep}),
+        "seconds": total_seconds(sweep),
+        "configurations": [
+            {**asdict(c), "chosen": chosen[c.scheduler] == c.peak_lr}
+            for c in configurations(sweep)
+        ],
+    }
+
+
+def _lode_entry(config: Mapping[str, Any], runs: Sequence[History]) -> dict[str, Any]:
+    digests = {h.meta.get("scheduler_digest") for h in runs if h.meta["scheduler"] == LODE}
+    controllers = [h.meta.get("controller") for h in runs if h.meta["scheduler"] == LODE]
+    if len(digests) > 1:
+        raise EvaluationError(
+            f"the LODE runs were scheduled by {len(digests)} different LODEs or settings; "
+            "delete the older runs and run `lode train`"
+        )
+    return {
+        "digest": digests.pop(),
+        "controller": controllers[0],
+        "fit": config.get("fit"),
+    }
+
+
+def _provenance(
+    sweep: Sequence[History], runs: Sequence[History], command: str
+) -> dict[str, Any]:
+    versions: dict[str, set[str]] = {}
+    for history in runs:
+        for name, version in (history.meta.get("versions") or {}).items():
+            versions.setdefault(name, set()).add(str(version))
+    threads = {h.meta["threads"] for h in runs if h.meta.get("threads") is not None}
+    return {
+        "command": command,
+        "devices": sorted({str(h.meta.get("device")) for h in runs}),
+        "threads": sorted(threads),
+        "versions": {name: sorted(found) for name, found in sorted(versions.items())},
+        "sweep_digest": digest(sweep),
+        "runs_digest": digest(runs),
+    }
+
+
+def _notes(
+    summary: Mapping[str, Any], by_scheduler: Mapping[str, SchedulerResult]
+) -> list[str]:
+    """What a reader must know before believing the table."""
+    notes = [
+        f"{r.diverged} of {len(r.test_by_seed)} {name} runs diverged; they have no test result, "
+        "so its mean is over the others and its comparisons leave those seeds out."
+        for name, r in by_scheduler.items()
+        if r.diverged
+    ]
+    if summary["lode"]["fit"] is None:
+        notes.append("The LODE's config.json has no `fit` summary: its errors are not shown.")
+    if len(summary["provenance"]["devices"]) > 1:
+        notes.append(
+            "The runs come from different hardware, so their seconds per epoch do not compare: "
+            + ", ".join(summary["provenance"]["devices"])
+        )
+    return notes
+
+
+def _write_runs(sweep: Sequence[History], runs: Sequence[History], path: Path) -> None:
+    """One row per run of the sweep and of the evaluation."""
+    import pandas as pd
+
+    rows = [_row("sweep", h) for h in sorted(sweep, key=_order)]
+    rows += [_row("evaluation", h) for h in runs]
+    with atomic_path(path) as temporary:
+        pd.DataFrame(rows).to_parquet(temporary, index=False)
+
+
+def _order(history: History) -> tuple[str, float, int]:
+    return history.meta["scheduler"], history.meta["peak_lr"] or 0.0, history.meta["seed"]
+
+
+def _row(stage: str, history: History) -> dict[str, Any]:
+    meta, points = history.meta, history.points
+    kept = ("run_id", "task", "scheduler", "peak_lr", "seed", "updates", "points", "status")
+    measured = ("test_metric", "best_val_metric", "best_point", "seconds_per_epoch")
+    sharpness = meta.get("sharpness") or {}
+    return {
+        "stage": stage,
+        **{key: meta.get(key) for key in kept},
+        **{key: meta.get(key) for key in measured},
+        "final_train_loss": float(points["train_loss"].iloc[-1]) if len(points) else None,
+        "final_val_metric": float(points["val_metric"].iloc[-1]) if len(points) else None,
+        "seconds": float(points["elapsed_s"].iloc[-1]) if len(points) else None,
+        "lambda_max": sharpness.get("lambda_max"),
+        "lambda_max_residual": sharpness.get("residual"),
+        "device": meta.get("device"),
+    }

@@ -1,0 +1,292 @@
+"""The report's figures, each drawn from histories into one SVG.
+
+The same input gives the same bytes (no date, salted ids). Sizes suit a column of a page and a
+phone's width alike. LODE is red and the best baseline blue throughout; the other schedulers differ
+in dash as well as in colour (Okabe & Ito's palette), so none is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.evaluation.accuracy import LODE, Configuration
+from components.evaluation.statistics import paired_difference
+from components.training.history import History, atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABELS = {LODE: "LODE", "onecycle": "OneCycle", "cosine": "Cosine", "constant": "Constant",
+          "exp-decay": "Exp. decay"}  # fmt: skip
+RED, BLUE, ORANGE, INK, GREY = "#c8102e", "#0072b2", "#d55e00", "#1f2328", "#8c959f"
+OTHERS = (("#009e73", "--"), ("#e69f00", "-."), ("#7b4ea3", ":"), ("#56b4e9", "--"), (GREY, "-."))
+COLUMN, WIDE = 4.7, 6.2  # inches: one of two columns; alone on its line
+GRID_LIMIT = 8  # more peak lrs than this were sampled, not laid out on a grid
+
+_STYLE: dict[str, Any] = {
+    "svg.hashsalt": "lode",
+    "svg.fonttype": "none",  # text stays text: it can be selected, and read out
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica", "sans-serif"],
+    "font.size": 9.5,
+    "axes.labelsize": 9.5,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": "#e3e6ea",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.5,
+}
+
+
+def label(scheduler: str) -> str:
+    """A scheduler's name as a reader expects it."""
+    return LABELS.get(scheduler, scheduler)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and dash of a scheduler's lines."""
+
+    color: str
+    dash: Any
+
+
+def looks(schedulers: Sequence[str], best_baseline: str) -> dict[str, Look]:
+    """LODE red, the best baseline blue, the others by name from the rest of the palette."""
+    others = [name for name in sorted(schedulers) if name not in (LODE, best_baseline)]
+    found = {LODE: Look(RED, "-"), best_baseline: Look(BLUE, "-")}
+    found |= {name: Look(*OTHERS[i % len(OTHERS)]) for i, name in enumerate(others)}
+    return found
+
+
+@contextmanager
+def _figure(path: Path, width: float, height: float, **layout: Any) -> Iterator[Any]:
+    """Axes of a new figure, written to `path` as SVG at the end."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure.subplots(**layout)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+
+
+def _progress(history: History) -> np.ndarray:
+    """Log points as per cent of the training."""
+    return 100 * history.points["step"].to_numpy() / history.meta["updates"]
+
+
+def learning_rates(runs: Sequence[History], best_baseline: str, path: Path) -> None:
+    """Learning rate over training: every LODE run against the best baseline (paper, Figure 4)."""
+    with _figure(path, WIDE, 3.2) as axes:
+        for scheduler, color, width in ((best_baseline, BLUE, 2.4), (LODE, RED, 0.8)):
+            chosen = [h for h in runs if h.meta["scheduler"] == scheduler]
+            name = f"{label(scheduler)} ({len(chosen)} runs)" if scheduler == LODE else None
+            for i, run in enumerate(chosen):
+                axes.plot(_progress(run), run.points["lr"], color=color, linewidth=width,
+                          alpha=0.85 if scheduler == LODE else 1,
+                          label=(name or label(scheduler)) if i == 0 else None)  # fmt: skip
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, high * 1e-5), high)  # OneCycle's last update is close to zero
+        _percent_of_training(axes)
+        axes.set_ylabel("learning rate")
+        _legend_above(axes)
+
+
+def curves(
+    runs: Sequence[History], column: str, best_baseline: str, path: Path
+) -> None:
+    """`train_loss` or `val_metric` over training: mean and ± 1 std band per scheduler."""
+    groups = _by_scheduler(runs)
+    styles = looks(list(groups), best_baseline)
+    late: list[float] = []
+    with _figure(path, COLUMN, 3.4) as axes:
+        for name, group in groups.items():
+            x, values = _table(group, column)
+            if not len(values):
+                continue
+            values = values * (100 if column == "val_metric" else 1)
+            mean, std = values.mean(axis=0), values.std(axis=0, ddof=1 if len(values) > 1 else 0)
+            look = styles[name]
+            axes.plot(x, mean, color=look.color, linestyle=look.dash, label=label(name),
+                      zorder=3 if name == LODE else 2)  # fmt: skip
+            axes.fill_between(x, mean - std, mean + std, color=look.color, alpha=0.13, linewidth=0)
+            late += [*(mean - std)[len(x) // 4 :]]
+        if column == "val_metric":
+            axes.set_ylabel("validation accuracy (%)")
+            # the first quarter's climb would flatten the differences that matter
+            axes.set_ylim(bottom=min(late) if late else None)
+        else:
+            axes.set_ylabel("training loss")
+            axes.set_yscale("log")
+        _percent_of_training(axes)
+        _legend_above(axes)
+
+
+def test_metrics(by_seed: Mapping[str, Mapping[int, float | None]], best: str, path: Path) -> None:
+    """Final test metric of every run, with the mean and its 95 % interval."""
+    values = {name: [100 * v for v in seeds.values() if v is not None]
+              for name, seeds in by_seed.items()}  # fmt: skip
+    with _figure(path, COLUMN, 0.9 + 0.5 * len(values)) as axes:
+        _strips(axes, values, looks(list(values), best))
+        axes.set_xlabel("test accuracy (%)")
+
+
+def sharpnesses(values: Mapping[str, Sequence[float]], best: str, path: Path) -> None:
+    """λ_max at the end of every run, with the mean and its 95 % interval."""
+    with _figure(path, COLUMN, 0.9 + 0.5 * len(values)) as axes:
+        _strips(axes, values, looks(list(values), best))
+        axes.set_xlabel("sharpness λ_max at the end")
+        axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
+
+
+def sweep_overview(
+    configurations: Sequence[Configuration], chosen: Mapping[str, float], path: Path
+) -> None:
+    """Validation metric of every configuration of the sweep; the chosen ones are framed."""
+    if len({c.peak_lr for c in configurations}) <= GRID_LIMIT:
+        _heatmap(configurations, chosen, path)
+    else:
+        _sampled(configurations, path)
+
+
+def trajectories(history: History, predicted: np.ndarray, observed: int, path: Path) -> None:
+    """A run as it was and as the LODE predicts it from its first points (paper, Figure 2).
+
+    Args:
+        history: the run.
+        predicted: array (T, 3) of train loss, validation metric and learning rate at its points.
+        observed: number of points the LODE has seen; they are shaded.
+    """
+    rows = (("train_loss", "training loss", 0, "log"), ("lr", "learning rate", 2, "log"),
+            ("val_metric", "val. accuracy (%)", 1, "linear"))  # fmt: skip
+    x = _progress(history)
+    with _figure(path, COLUMN, 5.0, nrows=3, sharex=True) as all_axes:
+        for axes, (column, name, channel, scale) in zip(all_axes, rows, strict=True):
+            factor = 100 if column == "val_metric" else 1
+            truth = factor * history.points[column].to_numpy()
+            axes.axvspan(0, x[observed - 1], color="#eceff2", linewidth=0)
+            axes.plot(x, truth, color=INK, linewidth=1.6, label="observed")
+            axes.plot(x, factor * predicted[:, channel], color=ORANGE, linewidth=1.6,
+                      linestyle="--", label="LODE's prediction")  # fmt: skip
+            axes.set_yscale(scale)
+            if scale == "log":
+                low, high = axes.get_ylim()
+                axes.set_ylim(max(low, high * 1e-5), high)
+            axes.set_ylabel(name)
+        _percent_of_training(all_axes[-1])
+        _legend_above(all_axes[0])
+
+
+def _heatmap(
+    configurations: Sequence[Configuration], chosen: Mapping[str, float], path: Path
+) -> None:
+    from matplotlib.patches import Rectangle
+
+    names = sorted({c.scheduler for c in configurations}, key=label)
+    rates = sorted({c.peak_lr for c in configurations})
+    grid = np.full((len(names), len(rates)), np.nan)
+    for c in configurations:
+        if c.validation.mean is not None:
+            grid[names.index(c.scheduler), rates.index(c.peak_lr)] = 100 * c.validation.mean
+    # from the lower quartile up, or one broken configuration takes all of the scale
+    low, high = np.nanquantile(grid, 0.25), np.nanmax(grid)
+    with _figure(path, WIDE, 0.8 + 0.5 * len(names)) as axes:
+        axes.imshow(grid, cmap="Blues", vmin=low - (high - low) * 0.2 - 1e-9, vmax=high,
+                    aspect="auto")  # fmt: skip
+        for c in configurations:
+            row, column = names.index(c.scheduler), rates.index(c.peak_lr)
+            value = grid[row, column]
+            if np.isnan(value):
+                continue
+            text = f"{value:.1f}" + (f"\n{c.diverged} diverged" if c.diverged else "")
+            dark = value > low + 0.5 * (high - low)
+            axes.text(column, row, text, ha="center", va="center", linespacing=1.1,
+                      color="white" if dark else INK, fontsize=7.5 if c.diverged else 9.5)  # fmt: skip
+            if chosen.get(c.scheduler) == c.peak_lr:
+                axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False,
+                                         edgecolor=RED, linewidth=2))  # fmt: skip
+        axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+        axes.set_yticks(range(len(names)), [label(name) for name in names])
+        axes.set_xlabel("peak learning rate")
+        axes.grid(False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+
+def _sampled(configurations: Sequence[Configuration], path: Path) -> None:
+    names = sorted({c.scheduler for c in configurations}, key=label)
+    palette = [Look(BLUE, "-"), *(Look(*other) for other in OTHERS)]
+    with _figure(path, WIDE, 3.4) as axes:
+        for i, name in enumerate(names):
+            own = [c for c in configurations if c.scheduler == name and c.validation.mean]
+            axes.errorbar([c.peak_lr for c in own], [100 * (c.validation.mean or 0) for c in own],
+                          [100 * (c.validation.std or 0) for c in own], linestyle="none",
+                          marker="os^Dv"[i % 5], markersize=5, linewidth=1,
+                          color=palette[i % len(palette)].color, label=label(name))  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlabel("peak learning rate")
+        axes.set_ylabel("validation accuracy (%)")
+        _legend_above(axes)
+
+
+def _strips(axes: Axes, values: Mapping[str, Sequence[float]], styles: dict[str, Look]) -> None:
+    """One row of dots per scheduler, the best mean on top, with mean and 95 % interval."""
+    names = sorted(values, key=lambda n: (float(np.mean(values[n])) if len(values[n]) else -np.inf))
+    for row, name in enumerate(names):
+        found, color = np.asarray(values[name], float), styles[name].color
+        # a fixed zigzag keeps equal values apart, without chance
+        spread = 0.13 * (np.arange(len(found)) % 3 - 1)
+        axes.plot(found, row + spread, "o", color=color, markersize=4, alpha=0.45,
+                  markeredgewidth=0)  # fmt: skip
+        # the interval of a mean is that of the difference to zero
+        mean = paired_difference(dict(enumerate(found)), dict.fromkeys(range(len(found)), 0.0))
+        if mean.mean is None:
+            continue
+        if mean.low is not None and mean.high is not None:
+            axes.plot([mean.low, mean.high], [row, row], color=color, linewidth=2.2)
+        axes.plot(mean.mean, row, "D", color=color, markersize=6.5, markeredgecolor="white")
+    axes.set_yticks(range(len(names)), [label(name) for name in names])
+    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.grid(axis="y", visible=False)
+
+
+def _table(group: Sequence[History], column: str) -> tuple[np.ndarray, np.ndarray]:
+    """x (T,) and values (runs, T) of a scheduler's completed runs."""
+    completed = [h for h in group if h.completed]
+    if not completed:
+        return np.empty(0), np.empty((0, 0))
+    return _progress(completed[0]), np.stack([h.points[column].to_numpy() for h in completed])
+
+
+def _by_scheduler(runs: Sequence[History]) -> dict[str, list[History]]:
+    names = sorted({h.meta["scheduler"] for h in runs}, key=lambda name: (name != LODE, name))
+    return {name: [h for h in runs if h.meta["scheduler"] == name] for name in names}
+
+
+def _percent_of_training(axes: Axes) -> None:
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("training (% of updates)")
+
+
+def _legend_above(axes: Axes) -> None:
+    """Above the data, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.2,
+                handlelength=1.8, columnspacing=1.2)  # fmt: skip

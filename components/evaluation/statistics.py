@@ -1,0 +1,93 @@
+"""Means with their spread, and the paired comparison of two schedulers on the same seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+CONFIDENCE = 0.95
+# Differences whose spread is below this share of the values differ by rounding alone.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean ± standard deviation (ddof = 1) of n values; None where n is too small for it."""
+
+    mean: float | None
+    std: float | None
+    n: int
+
+
+def summarize(values: Iterable[float | None]) -> Summary:
+    """Mean and sample standard deviation of the values that are there (not None, finite)."""
+    present = [float(value) for value in values if value is not None and math.isfinite(value)]
+    if not present:
+        return Summary(None, None, 0)
+    n = len(present)
+    # fsum is exact, so the result does not depend on the order of the runs
+    mean = math.fsum(present) / n
+    if n == 1:
+        return Summary(mean, None, 1)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in present) / (n - 1))
+    return Summary(mean, std, n)
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """first − second on the seeds both have.
+
+    Attributes:
+        mean: of the differences; None without a common seed.
+        low, high: 95 % interval of the mean, Student's t with n − 1 degrees of freedom.
+        p_value: two-sided paired t test of "no difference".
+        n: common seeds.
+
+    `low`, `high` and `p_value` are None where the t test says nothing: n < 2, or all differences
+    are the same and not zero (a spread of zero is no evidence about the spread).
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    n: int
+
+    @property
+    def significant(self) -> bool:
+        """The 95 % interval is there and excludes zero."""
+        return self.p_value is not None and self.p_value < 1 - CONFIDENCE
+
+
+def paired_difference(
+    first: Mapping[int, float | None], second: Mapping[int, float | None]
+) -> PairedDifference:
+    """Compare two schedulers seed by seed.
+
+    Pairing removes what a seed does to both (initialisation, data order), so it finds smaller
+    differences than two independent samples of the same size.
+
+    Args:
+        first, second: value by seed; None (a diverged run) takes its seed out of the comparison.
+    """
+    pairs = [
+        (a, b)
+        for seed in sorted(set(first) & set(second))
+        if (a := first[seed]) is not None and (b := second[seed]) is not None
+    ]
+    summary = summarize(a - b for a, b in pairs)
+    mean, std, n = summary.mean, summary.std, summary.n
+    if mean is None or std is None:
+        return PairedDifference(mean, None, None, None, n)
+    scale = max(max(abs(a), abs(b)) for a, b in pairs)
+    if std <= _ROUNDING * scale:
+        if abs(mean) <= _ROUNDING * scale:
+            return PairedDifference(0.0, 0.0, 0.0, 1.0, n)
+        return PairedDifference(mean, None, None, None, n)
+    from scipy import stats
+
+    error = std / math.sqrt(n)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
+    return PairedDifference(mean, mean - reach, mean + reach, p_value, n)

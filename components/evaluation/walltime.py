@@ -1,0 +1,28 @@
+"""What a scheduler costs: seconds per epoch, as the runs measured it (the paper's Table 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from components.evaluation.statistics import Summary, summarize
+from components.training.history import History
+
+
+def seconds_per_epoch(histories: Sequence[History]) -> Summary:
+    """Mean ± std over runs of the seconds an epoch took: training and scheduling, not validation.
+
+    A diverged run stopped early and often mid-epoch, so only completed runs count.
+    """
+    return summarize(h.meta.get("seconds_per_epoch") for h in histories if h.completed)
+
+
+def total_seconds(histories: Sequence[History]) -> float:
+    """Training seconds of all runs together, i.e. on one worker: what a sweep costs."""
+    return float(sum(h.points["elapsed_s"].iloc[-1] for h in histories if len(h.points)))
+
+
+def relative_cost(summary: Summary, reference: Summary) -> float | None:
+    """Seconds per epoch in multiples of a reference's; None where one was not measured."""
+    if summary.mean is None or not reference.mean:
+        return None
+    return summary.mean / reference.mean

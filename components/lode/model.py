@@ -1,0 +1,266 @@
+"""The latent ODE: an encoder from a window of a history to the state at t = 0, the flow of that
+state, and a readout of train loss, validation metric and learning rate at any time.
+
+Times run in units of the training length: log point p of T is t = p / T.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from components.lode import fused
+from components.lode.channels import Channels
+from components.lode.errors import LODEError
+from components.lode.solver import dopri5, grid_steps, interpolate
+from components.training.history import atomic_path, write_text
+
+ENCODERS = ("ode-rnn", "gru")
+SOLVERS = ("rk4", "dopri5")
+WEIGHTS, CONFIG = "lode.safetensors", "config.json"
+FORMAT = 1  # of config.json; raised when an older reader could not make sense of it
+EULER_STEPS = 8  # the encoder's, over the stretch from t = 0 to the window
+
+
+@dataclass(frozen=True)
+class LODEConfig:
+    """Everything of a LODE but its weights.
+
+    Attributes:
+        channels: the transform to standardised channels.
+        points: T of the fitted histories.
+        encoder, latent, hidden, solver, solver_steps: the architecture; see `params.yaml`.
+        task: the task it was fitted on.
+        histories_digest: `training.history.digest` of what it saw.
+        initial_schedule: T learning rates of the best configuration fitted, one per log interval.
+        fit: settings and results of the fit, JSON-able.
+    """
+
+    channels: Channels
+    points: int
+    encoder: str = "ode-rnn"
+    latent: int = 20
+    hidden: int = 20
+    solver: str = "rk4"
+    solver_steps: int = 16
+    task: str = ""
+    histories_digest: str = ""
+    initial_schedule: tuple[float, ...] = ()
+    fit: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("encoder", self.encoder, ENCODERS),
+            ("solver", self.solver, SOLVERS),
+        ):
+            if value not in known:
+                raise LODEError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+        for name in ("latent", "hidden", "solver_steps", "points"):
+            if getattr(self, name) < 1:
+                raise LODEError(f"{name} = {getattr(self, name)} must be at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "channels": self.channels.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> LODEConfig:
+        """Inverse of `to_dict`, also after a round trip through JSON."""
+        known = {f.name for f in fields(cls)}
+        plain = {key: value for key, value in values.items() if key in known}
+        plain["channels"] = Channels.from_dict(plain["channels"])
+        plain["initial_schedule"] = tuple(plain["initial_schedule"])
+        return cls(**plain)
+
+
+class Encoder(nn.Module):
+    """A window of observations to the latent at t = 0, read backwards in time.
+
+    `ode-rnn`: between observations the hidden state follows a learned ODE, one Euler step per
+    gap, and `EULER_STEPS` more from the window's first observation back to t = 0. `gru`: only
+    the updates at the observations, as in the authors' code.
+    """
+
+    def __init__(self, kind: str, hidden: int, latent: int) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(4, hidden)  # a container: `fused.scan` does the arithmetic
+        self.drift = (
+            nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, hidden))
+            if kind == "ode-rnn"
+            else None
+        )
+        self.readout = nn.Linear(hidden, latent)
+
+    def forward(self, times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        backward = torch.cat((times[..., None], x), -1).flip(1).transpose(0, 1)
+        drive = nn.functional.linear(backward, self.cell.weight_ih, self.cell.bias_ih)
+        weights = [self.cell.weight_hh, self.cell.bias_hh]
+        if self.drift is None:
+            nothing = drive.new_empty(0)
+            weights += [nothing] * 4
+            return self.readout(fused.scan(drive, None, tuple(weights)))
+        for layer in (self.drift[0], self.drift[2]):
+            weights += [layer.weight, layer.bias]
+        return self.readout(fused.scan(drive, self._gaps(times), tuple(weights)))
+
+    @staticmethod
+    def _gaps(times: torch.Tensor) -> torch.Tensor:
+        """(L + EULER_STEPS, B, 1): the (negative) time of each Euler step of the scan."""
+        between = -times.diff(dim=1).flip(1)
+        to_zero = (-times[:, :1] / EULER_STEPS).expand(-1, EULER_STEPS)
+        # Nothing is known before the latest observation, so no time passes before it.
+        steps = torch.cat((torch.zeros_like(times[:, :1]), between, to_zero), 1)
+        return steps.t()[..., None].contiguous()
+
+
+class LODE(nn.Module):
+    """Encoder, vector field and readout, with their channel transform.
+
+    `encode` and `decode` work on standardised channels, `encode_series`, `decode_series` and
+    `predict` on original units (NumPy, no gradient).
+    """
+
+    def __init__(self, config: LODEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config.encoder, config.hidden, config.latent)
+        # Paper A.3: 2 layers of 20 units with tanh, autonomous.
+        self.field = nn.Sequential(
+            nn.Linear(config.latent, config.hidden),
+            nn.Tanh(),
+            nn.Linear(config.hidden, config.hidden),
+            nn.Tanh(),
+            nn.Linear(config.hidden, config.latent),
+        )
+        self.readout = nn.Linear(config.latent, 3)
+
+    def encode(self, times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Latent at t = 0 (B, latent) of windows observed at `times` (B, L), increasing, in
+        units of the training length; x (B, L, 3) standardised. Equation 2."""
+        return self.encoder(times, x)
+
+    def latents(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
+        """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3."""
+        if self.config.solver == "dopri5":
+            return dopri5(self.field, z0, times)
+        steps = self.config.solver_steps
+        weights = tuple(self.field.parameters())
+        nodes, slopes = fused.rk4_mlp(z0, weights, grid_steps(times, steps), 1.0 / steps)
+        return interpolate(nodes, slopes, times, steps)
+
+    def decode(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
+        """(B, K, 3) standardised, at `times` (K,) from the latent at t = 0. Equation 4."""
+        return self.readout(self.latents(z0, times))
+
+    @torch.no_grad()
+    def encode_series(self, times: np.ndarray, series: np.ndarray) -> torch.Tensor:
+        """`encode` of windows in original units: (L,) times, (B, L, 3) -> (B, latent)."""
+        series = np.asarray(series, dtype=np.float64)
+        like = self.readout.weight
+        x = torch.as_tensor(self.config.channels.forward(series), dtype=like.dtype)
+        t = torch.as_tensor(np.asarray(times), dtype=like.dtype).expand(len(series), -1)
+        return self.encode(t.to(like.device), x.to(like.device))
+
+    @torch.no_grad()
+    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray:
+        """`decode` in original units, float64: (B, K, 3) of train loss, metric and lr."""
+        return self.config.channels.inverse(self.decode(z0, times).double().cpu().numpy())
+
+    def predict(self, times: np.ndarray, series: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """What windows `series` (B, L, 3), observed at `times` (L,), imply at times `at` (K,).
+
+        Original units; times in training lengths. Returns (B, K, 3).
+        """
+        return self.decode_series(self.encode_series(times, series), at)
+
+    def save(self, folder: Path) -> None:
+        """Write `lode.safetensors`, then `config.json`, each whole or not at all.
+
+        The config holds the weights' digest, so a crash between the two is seen by `load`.
+        """
+        from safetensors.torch import save
+
+        weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        payload = save(weights)
+        folder = Path(folder)
+        with atomic_path(folder / WEIGHTS) as temporary:
+            temporary.write_bytes(payload)
+        config = {
+            "format": FORMAT,
+            "weights_sha256": hashlib.sha256(payload).hexdigest(),
+            **self.config.to_dict(),
+        }
+        text = json.dumps(config, indent=1, sort_keys=True, allow_nan=False)
+        write_text(folder / CONFIG, text + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> LODE:
+        """Read what `save` wrote, in eval mode on the CPU.
+
+        Raises:
+            LODEError: nothing there, truncated, of another architecture, format or fit.
+        """
+        folder = Path(folder)
+        raw = _read_config(folder / CONFIG)
+        payload, weights = _read_weights(folder / WEIGHTS)
+        lode = cls(LODEConfig.from_dict(raw))
+        _check_shapes(folder / WEIGHTS, weights, lode.state_dict())
+        if hashlib.sha256(payload).hexdigest() != raw["weights_sha256"]:
+            raise LODEError(
+                f"{folder}: {WEIGHTS} and {CONFIG} are not of the same fit (one was interrupted "
+                "or replaced); run `lode fit` again"
+            )
+        lode.load_state_dict(weights)
+        return lode.eval()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LODEError(f"{path}: no such file; run `lode fit` first") from None
+    except ValueError as error:
+        raise LODEError(f"{path}: not JSON ({error}); run `lode fit` again") from None
+    found = raw.get("format") if isinstance(raw, dict) else None
+    if found != FORMAT:
+        raise LODEError(
+            f"{path}: format {found!r}, this version reads {FORMAT}; run `lode fit` again"
+        )
+    missing = {"weights_sha256", *(f.name for f in fields(LODEConfig))} - set(raw)
+    if missing:
+        raise LODEError(f"{path}: {sorted(missing)} missing; run `lode fit` again")
+    return raw
+
+
+def _read_weights(path: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        payload = path.read_bytes()
+        return payload, load(payload)
+    except FileNotFoundError:
+        raise LODEError(f"{path}: no such file; run `lode fit` first") from None
+    except SafetensorError as error:
+        raise LODEError(
+            f"{path}: truncated or not safetensors ({error}); run `lode fit` again"
+        ) from None
+
+
+def _check_shapes(
+    path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
+) -> None:
+    for name in sorted(expected.keys() | found.keys()):
+        have = tuple(found[name].shape) if name in found else "nothing"
+        want = tuple(expected[name].shape) if name in expected else "nothing"
+        if have != want:
+            raise LODEError(
+                f"{path}: weights of another architecture: {name} is {have}, {CONFIG} asks for "
+                f"{want}; run `lode fit` again"
+            )

@@ -1,0 +1,121 @@
+"""The sweep: an Optuna study over schedulers × peak learning rates, each with every seed.
+
+One asker, many workers. The study itself is kept nowhere: configurations are asked for in rounds
+of a fixed size and told in a fixed order, so a killed sweep, started again, asks the same
+questions, finds the answers on disk and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import optuna
+
+from components.training.execute import Job
+from components.training.history import History
+from components.training.pool import run_all
+
+TPE_ROUND = 4  # configurations asked at once; times the seeds, enough to keep workers busy
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What to sweep; `template` is a job whose scheduler, peak lr and seed are replaced.
+
+    `sampler`: `grid` (every scheduler × peak lr, the paper's) or `tpe` (`trials` configurations,
+    peak lr log-uniform between the smallest and the largest of `peak_lrs`).
+    """
+
+    template: Job
+    sampler: str
+    schedulers: tuple[str, ...]
+    peak_lrs: tuple[float, ...]
+    seeds: tuple[int, ...]
+    trials: int
+
+    @property
+    def configurations(self) -> int:
+        grid = len(self.schedulers) * len(self.peak_lrs)
+        return grid if self.sampler == "grid" else self.trials
+
+    def jobs(self, scheduler: str, peak_lr: float) -> list[Job]:
+        """The runs of one configuration, one per seed."""
+        spec = self.template.spec
+        return [
+            replace(
+                self.template,
+                spec=replace(spec, scheduler=scheduler, peak_lr=peak_lr, seed=seed),
+            )
+            for seed in self.seeds
+        ]
+
+    def grid_jobs(self) -> list[Job]:
+        """Every run of the grid, in a fixed order."""
+        return [
+            job
+            for scheduler in self.schedulers
+            for peak_lr in self.peak_lrs
+            for job in self.jobs(scheduler, peak_lr)
+        ]
+
+
+def run_sweep(
+    plan: SweepPlan,
+    *,
+    workers: int | None = None,
+    on_history: Callable[[Job, History], None] = lambda job, history: None,
+) -> list[History]:
+    """Do every run of the plan that is not on disk and return all histories.
+
+    Raises:
+        components.training.pool.WorkerDied: a worker was killed; call again to go on.
+    """
+    histories: list[History] = []
+    for jobs, report in _rounds(plan):
+        answers = run_all(jobs, workers=workers, on_history=on_history)
+        report(answers)
+        histories += answers
+    return histories
+
+
+def _rounds(plan: SweepPlan) -> Iterator[tuple[list[Job], Callable[[list[History]], None]]]:
+    """Rounds of jobs, each with the function that tells the study how they came out."""
+    study = _study(plan)
+    size = plan.configurations if plan.sampler == "grid" else TPE_ROUND
+    left = plan.configurations
+    while left > 0:
+        trials = [study.ask() for _ in range(min(size, left))]
+        batches = [plan.jobs(*_suggest(trial, plan)) for trial in trials]
+
+        def report(answers: list[History], trials=trials) -> None:  # type: ignore[no-untyped-def]
+            for index, trial in enumerate(trials):
+                seeds = answers[index * len(plan.seeds) : (index + 1) * len(plan.seeds)]
+                study.tell(trial, _objective(seeds))
+
+        yield [job for batch in batches for job in batch], report
+        left -= len(trials)
+
+
+def _study(plan: SweepPlan) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=0, constant_liar=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    if plan.sampler == "grid":
+        # Not GridSampler: it stops the study from inside, which asking and telling cannot bear.
+        for scheduler in plan.schedulers:
+            for peak_lr in plan.peak_lrs:
+                study.enqueue_trial({"scheduler": scheduler, "peak_lr": peak_lr})
+    return study
+
+
+def _suggest(trial: optuna.Trial, plan: SweepPlan) -> tuple[str, float]:
+    scheduler = trial.suggest_categorical("scheduler", plan.schedulers)
+    low, high = min(plan.peak_lrs), max(plan.peak_lrs)
+    return str(scheduler), trial.suggest_float("peak_lr", low, high, log=True)
+
+
+def _objective(histories: list[History]) -> float:
+    """Mean over seeds of the best validation metric; a diverged run counts as 0."""
+    values = [h.meta["best_val_metric"] if h.completed else 0.0 for h in histories]
+    return sum(values) / len(values)

@@ -1,0 +1,126 @@
+"""The tasks: a network, its data, its optimizer, by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from components.tasks import fashion_mnist, mnist1d
+from components.tasks.datasets import Data, DataError
+from components.tasks.models import cnn
+
+
+class UnknownTaskError(LookupError):
+    """No task of that name; the message suggests the nearest."""
+
+
+def correct(logits: Tensor, y: Tensor) -> Tensor:
+    """How many of logits (n, classes) name the class y (n,): a 0-d tensor, no synchronisation."""
+    return (logits.argmax(-1) == y).sum()
+
+
+def adamw(parameters: Iterable[nn.Parameter], weight_decay: float) -> Optimizer:
+    """AdamW as the paper uses it (A.2), fused where the device has it.
+
+    The lr of 1 is a placeholder: the training loop sets it before every update.
+    """
+    parameters = list(parameters)
+    try:
+        return AdamW(parameters, lr=1.0, weight_decay=weight_decay, fused=True)
+    except RuntimeError:  # how torch says that this device or dtype has no fused kernel
+        return AdamW(parameters, lr=1.0, weight_decay=weight_decay)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained.
+
+    Attributes:
+        name, title: for files and settings; for people.
+        network: builds the network, initialised from torch's global generator.
+        load: the data from a folder, see `load_data`.
+        optimizer: builds the optimizer of some parameters; its lr is a placeholder.
+        batch_size: samples per update.
+        loss: mean loss of (logits, y); a module, whose `reduction` curvlinops asks for.
+        metric: the sum of (logits, y) over the samples, so that chunks add up; higher is better.
+        metric_name: what `metric` divided by the number of samples is called.
+        augment: maps a batch of x on its device to another of the same shape, or None.
+    """
+
+    name: str
+    title: str
+    network: Callable[[], nn.Module]
+    load: Callable[[Path], Data]
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    batch_size: int
+    loss: nn.Module
+    metric: Callable[[Tensor, Tensor], Tensor] = correct
+    metric_name: str = "accuracy"
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        Task(
+            name="mnist1d-cnn",
+            title="MNIST-1D, CNN",
+            network=cnn.mnist1d_cnn,
+            load=mnist1d.load,
+            optimizer=partial(adamw, weight_decay=1e-2),
+            batch_size=100,
+            loss=nn.CrossEntropyLoss(),
+        ),
+        Task(
+            name="fashion-mnist-cnn",
+            title="Fashion-MNIST, CNN",
+            network=cnn.fashion_mnist_cnn,
+            load=fashion_mnist.load,
+            optimizer=partial(adamw, weight_decay=1e-3),
+            batch_size=256,
+            loss=nn.CrossEntropyLoss(),
+        ),
+    )
+}
+
+
+def get(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        UnknownTaskError: there is none.
+    """
+    if name not in TASKS:
+        close = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UnknownTaskError(f"unknown task {name!r}; {hint}known: {', '.join(TASKS)}")
+    return TASKS[name]
+
+
+def load_data(task: Task, folder: Path, train_samples: int | None = None) -> Data:
+    """The task's data, on the CPU.
+
+    Args:
+        task: an entry of `TASKS`.
+        folder: the data folder; every data set has a folder of its own in it.
+        train_samples: use only so many training samples, the same ones every time; None: all.
+
+    Raises:
+        DataError: data missing or corrupt, or `train_samples` out of range.
+    """
+    data = task.load(folder)
+    if train_samples is None:
+        return data
+    if not task.batch_size <= train_samples <= len(data.train):
+        raise DataError(
+            f"training.train_samples = {train_samples} is impossible for {task.name}: from "
+            f"{task.batch_size} (one batch) to {len(data.train)} (the whole training split)"
+        )
+    return Data(data.train.first(train_samples), data.val, data.test)

@@ -1,0 +1,155 @@
+"""From a RunSpec to a history on disk: load the data, train, test once, measure, write."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.schedulers import Scheduler
+from components.schedulers.parametric import Parametric
+from components.tasks import catalog
+from components.tasks.datasets import Data
+from components.training.history import History, history_path, read_history, write_history
+from components.training.loop import Outcome, evaluate, train
+from components.training.run import RunSpec
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to do, and where.
+
+    Attributes:
+        histories: folder the history is written to.
+        data: folder the data sets lie in.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, …
+        lode: folder of the LODE, for scheduler `lode`; `controller` its settings (μ, n, σ, Δt).
+        sharpness: keyword arguments of `evaluation.sharpness`; None: not measured.
+    """
+
+    spec: RunSpec
+    histories: Path
+    data: Path
+    device: str = "auto"
+    lode: Path | None = None
+    controller: dict[str, Any] = field(default_factory=dict)
+    sharpness: dict[str, Any] | None = None
+
+    @property
+    def path(self) -> Path:
+        return history_path(self.histories, self.spec.run_id)
+
+
+def execute(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> History:
+    """Do a run and write its history; a run whose history is there is read, not repeated."""
+    if job.path.exists():
+        return read_history(job.path)
+    history, _ = run(job, on_point)
+    write_history(history, job.histories)
+    return history
+
+
+def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[History, Outcome]:
+    """Do a run and return its history and the trained network; nothing is written."""
+    import pandas as pd
+
+    spec, task = job.spec, catalog.get(job.spec.task)
+    data = load_data(spec.task, job.data, spec.train_samples, str(pick_device(job.device)))
+    scheduler = build_scheduler(job)
+    outcome = train(task, data, scheduler, seed=spec.seed, updates=spec.updates,
+                    points=spec.points, on_point=on_point)  # fmt: skip
+    points = pd.DataFrame(outcome.rows, columns=["point", "step", "epoch", "train_loss",
+                                                 "val_metric", "lr", "elapsed_s"])  # fmt: skip
+    points.insert(0, "run_id", spec.run_id)
+    return History(points, _meta(job, data, scheduler, outcome)), outcome
+
+
+def build_scheduler(job: Job) -> Scheduler:
+    """The scheduler of a job's spec, ready for update 0."""
+    spec = job.spec
+    if spec.scheduler != "lode":
+        assert spec.peak_lr is not None, f"{spec.scheduler} needs a peak learning rate"
+        return Parametric(spec.scheduler, peak_lr=spec.peak_lr, updates=spec.updates)
+    from components.lode.model import LODE
+    from components.lode.scheduler import LODEScheduler
+
+    assert job.lode is not None, "scheduler lode needs the folder of a fitted LODE"
+    return LODEScheduler(LODE.load(job.lode), updates=spec.updates, points=spec.points,
+                         seed=spec.seed, **job.controller)  # fmt: skip
+
+
+@functools.lru_cache(maxsize=2)
+def load_data(task: str, folder: Path, train_samples: int | None, device: str) -> Data:
+    """A task's data on a device, kept for the next run of this process."""
+    return catalog.load_data(catalog.get(task), folder, train_samples).to(device)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device if there is one, else the CPU.
+
+    Raises:
+        ValueError: the named device is not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"training.device = {name!r}, but this machine has {torch.cuda.device_count()} "
+            "CUDA devices; use auto or cpu"
+        )
+    return device
+
+
+def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[str, Any]:
+    spec, task, device = job.spec, catalog.get(job.spec.task), data.train.x.device
+    sharpness = _sharpness(job, data, outcome)  # of the last weights, so before the best are loaded
+    test_metric = None
+    if outcome.status == "completed":
+        outcome.network.load_state_dict(outcome.best_weights)
+        test_metric = evaluate(task, outcome.network, data.test)
+    epochs = outcome.rows[-1]["epoch"] if outcome.rows else 0.0
+    best = outcome.rows[outcome.best_point - 1] if outcome.best_point else None
+    return {
+        "run_id": spec.run_id,
+        **asdict(spec),
+        "status": outcome.status,
+        "test_metric": test_metric,
+        "best_point": outcome.best_point,
+        "best_val_metric": best["val_metric"] if best else None,
+        "seconds_per_epoch": outcome.train_seconds / epochs if epochs else None,
+        "sharpness": sharpness,
+        "decisions": getattr(scheduler, "decisions", None),
+        "controller": job.controller or None,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+
+
+def _sharpness(job: Job, data: Data, outcome: Outcome) -> dict[str, Any] | None:
+    if job.sharpness is None or outcome.status != "completed":
+        return None
+    from components.evaluation.sharpness import sharpness
+
+    task = catalog.get(job.spec.task)
+    return sharpness(outcome.network, task.loss, data.train.x, data.train.y, **job.sharpness)
+
+
+def device_name(device: torch.device) -> str:
+    """`NVIDIA H100 80GB HBM3` or `AMD EPYC`: what figures are quoted with."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,117 @@
+"""The training loop: any task, any scheduler, any device, on one screen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from components.schedulers import Scheduler
+from components.tasks.catalog import Task
+from components.tasks.datasets import Data, Split
+from components.training.history import COMPLETED, DIVERGED
+from components.training.run import log_steps
+
+EVALUATION_BATCH = 2048
+
+
+@dataclass
+class Outcome:
+    """What a training leaves: rows of the history, the network and its best weights."""
+
+    rows: list[dict[str, float]]
+    status: str
+    network: nn.Module  # as it is after the last update
+    best_weights: dict[str, torch.Tensor]  # of the best validation point
+    best_point: int  # 0: diverged before the first
+    train_seconds: float  # without evaluation
+
+
+def train(
+    task: Task,
+    data: Data,
+    scheduler: Scheduler,
+    *,
+    seed: int,
+    updates: int,
+    points: int,
+    on_point: Callable[[dict[str, float]], None] = lambda row: None,
+) -> Outcome:
+    """Train `task` for `updates` updates and log `points` points.
+
+    The data's device is the training's device. Nothing in the step waits for the device: losses
+    are summed there and read at log points. Seeds fix initialisation, data order, dropout and
+    augmentation, so a run is bit-reproducible on a CPU with a given number of threads. A
+    non-finite loss ends the run as `diverged`, its rows up to there kept.
+    """
+    torch.manual_seed(seed)
+    network = task.network().to(data.train.x.device)
+    optimizer = task.optimizer(network.parameters())
+    batches = shuffled_batches(data.train, task.batch_size, seed, task.augment)
+    per_epoch = math.ceil(len(data.train.y) / task.batch_size)
+    rows: list[dict[str, float]] = []
+    best_weights, best_point, best_metric = _copy(network), 0, -math.inf
+    started, evaluating, step, status = time.perf_counter(), 0.0, 0, COMPLETED
+
+    for point, end in enumerate(log_steps(updates, points), start=1):
+        loss_sum, first = torch.zeros((), device=data.train.x.device), step
+        network.train()
+        while step < end:
+            lr = scheduler.lr(step)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            x, y = next(batches)
+            loss = task.loss(network(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.detach()
+            step += 1
+        train_loss = loss_sum.item() / (step - first)
+        elapsed = time.perf_counter() - started
+        if not math.isfinite(train_loss):
+            status = DIVERGED
+            break
+        metric = evaluate(task, network, data.val)
+        evaluating += time.perf_counter() - started - elapsed
+        row = dict(point=point, step=step, epoch=step / per_epoch, train_loss=train_loss,
+                   val_metric=metric, lr=lr, elapsed_s=elapsed)  # fmt: skip
+        rows.append(row)
+        if metric > best_metric:
+            best_weights, best_point, best_metric = _copy(network), point, metric
+        scheduler.observe(point, train_loss, metric, lr)
+        on_point(row)
+    seconds = time.perf_counter() - started - evaluating
+    return Outcome(rows, status, network, best_weights, best_point, seconds)
+
+
+def shuffled_batches(
+    split: Split,
+    batch_size: int,
+    seed: int,
+    augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless batches, reshuffled every epoch; the last one of an epoch may be smaller."""
+    device = split.x.device
+    order = torch.Generator(device).manual_seed(seed)
+    while True:
+        permutation = torch.randperm(len(split.y), generator=order, device=device)
+        for indices in permutation.split(batch_size):
+            x = split.x[indices]
+            yield (x if augment is None else augment(x, order)), split.y[indices]
+
+
+@torch.no_grad()
+def evaluate(task: Task, network: nn.Module, split: Split) -> float:
+    """The task's metric over a split, network in evaluation mode (and left there)."""
+    network.eval()
+    batches = zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True)
+    return sum(task.metric(network(x), y) for x, y in batches).item() / len(split.y)  # type: ignore[union-attr]
+
+
+def _copy(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,86 @@
+"""Many runs over worker processes, one per core, each finished run on disk at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+
+from components.training.execute import Job, execute
+from components.training.history import History
+
+
+class WorkerDied(RuntimeError):
+    """A worker process was killed from outside; finished runs are kept."""
+
+
+def run_all(
+    jobs: Iterable[Job],
+    *,
+    workers: int | None = None,
+    on_history: Callable[[Job, History], None] = lambda job, history: None,
+) -> list[History]:
+    """Execute jobs in `workers` processes (None: one per core) and return histories in job order.
+
+    A job whose history exists is not repeated. Every worker computes on one thread, so a run's
+    result does not depend on how many run beside it.
+
+    Raises:
+        WorkerDied: a worker was killed (out of memory?); call again to go on.
+    """
+    jobs = list(jobs)
+    todo = {index: job for index, job in enumerate(jobs) if not job.path.exists()}
+    done: dict[int, History] = {}
+    for index, job in enumerate(jobs):
+        if index not in todo:
+            done[index] = execute(job)
+            on_history(job, done[index])
+    if todo:
+        count = min(workers or _cores(), len(todo))
+        with _executor(count) as executor:
+            futures = {executor.submit(execute, job): index for index, job in todo.items()}
+            for future in as_completed(futures):
+                index = futures[future]
+                done[index] = future.result()
+                on_history(jobs[index], done[index])
+    return [done[index] for index in range(len(jobs))]
+
+
+@contextmanager
+def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
+    # spawn: a forked process cannot use CUDA, and torch's threads do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        yield executor
+    except BrokenProcessPool:
+        raise WorkerDied(
+            "a worker process was killed (out of memory?); finished runs are kept: "
+            "start again to go on, with fewer sweep.workers if memory is short"
+        ) from None
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # A SIGKILL of the parent reaches no handler of its own; without this, its workers would
+    # train on, unseen, beside those of the next start.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,148 @@
+"""The Great Expectations suites over a sweep's histories, defined in code.
+
+A file context would rewrite UUIDs on every change (git noise), so the suites live here and in an
+ephemeral context. Every expectation carries in its `meta` what follows when it fails: `stop` the
+pipeline, or `quarantine` the runs whose rows failed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from components.training.history import COLUMNS, COMPLETED
+from components.validation.tables import DECLARED_SCHEMA, Sweep
+
+if TYPE_CHECKING:
+    from great_expectations.expectations import Expectation
+
+STOP, QUARANTINE = "stop", "quarantine"
+LR_TOLERANCE = 1e-6  # relative, to the declared schedule
+DELETE = "delete the file and `lode sweep` repeats the run"
+MOVE = "move it out of the histories folder"
+_LARGEST = sys.float_info.max  # as an upper bound it excludes inf and nothing else
+_PANDAS_TYPES = {
+    "run_id": "str", "point": "int32", "step": "int64", "epoch": "float64",
+    "train_loss": "float64", "val_metric": "float64", "lr": "float64", "elapsed_s": "float64",
+}  # fmt: skip
+
+
+def suites(sweep: Sweep) -> dict[str, list[Expectation]]:
+    """Expectations by the table they look at; `sweep` is checked last, see `sweep_suite`."""
+    return {
+        "files": _files(sweep),
+        "runs": _runs(sweep),
+        "points": _points(sweep),
+        "cells": _cells(),
+    }
+
+
+def _expect(kind: str, consequence: str, problem: str, remedy: str = "", **kwargs: Any) -> Any:
+    # Importing Great Expectations costs 3-8 s: only where it runs.
+    import great_expectations.expectations as gxe
+
+    meta = {"consequence": consequence, "problem": problem, "remedy": remedy}
+    return getattr(gxe, kind)(meta=meta, notes=problem, **kwargs)
+
+
+def _files(sweep: Sweep) -> list[Expectation]:
+    old = (
+        f"move them out of the histories folder, or set training.updates = {sweep.updates} and "
+        f"training.points = {sweep.points} to what they were"
+    )
+    # fmt: off
+    return [
+        _expect("ExpectColumnValuesToBeNull", STOP, "unreadable files", DELETE, column="problem"),
+        _expect("ExpectColumnValuesToBeNull", STOP, "metadata keys missing", MOVE,
+                column="meta_missing"),
+        _expect("ExpectColumnValuesToBeInSet", STOP, "columns or types are not a history's", MOVE,
+                column="schema", value_set=[DECLARED_SCHEMA]),
+        _expect("ExpectColumnValuesToBeInSet", STOP, f"runs of another task than {sweep.task}",
+                MOVE, column="task", value_set=[sweep.task]),
+        _expect("ExpectColumnPairValuesToBeEqual", STOP, "file name is not the run's id", DELETE,
+                column_A="named", column_B="run_id", ignore_row_if="either_value_is_missing"),
+        _expect("ExpectColumnPairValuesToBeEqual", STOP, "rows carry another run's id", DELETE,
+                column_A="rows_run_id", column_B="run_id",
+                ignore_row_if="either_value_is_missing"),
+        _expect("ExpectColumnValuesToBeInSet", STOP, f"runs of other than N = {sweep.updates} "
+                "updates", old, column="updates", value_set=[sweep.updates]),
+        _expect("ExpectColumnValuesToBeInSet", STOP, f"runs of other than T = {sweep.points} "
+                "points", old, column="points", value_set=[sweep.points]),
+    ]
+    # fmt: on
+
+
+def _runs(sweep: Sweep) -> list[Expectation]:
+    # fmt: off
+    return [
+        _expect("ExpectColumnValuesToBeUnique", STOP, "the same run in two files", DELETE,
+                column="run_id"),
+        _expect("ExpectColumnValuesToBeInSet", QUARANTINE, "did not complete", column="status",
+                value_set=[COMPLETED]),
+        _expect("ExpectColumnValuesToBeBetween", STOP, f"completed, but not with T = "
+                f"{sweep.points} points", DELETE, column="rows_if_completed",
+                min_value=sweep.points, max_value=sweep.points),
+    ]
+    # fmt: on
+
+
+def _points(sweep: Sweep) -> list[Expectation]:
+    def between(column: str, problem: str, consequence: str = QUARANTINE, **bounds: Any) -> Any:
+        remedy = DELETE if consequence == STOP else ""
+        kind = "ExpectColumnValuesToBeBetween"
+        return _expect(kind, consequence, problem, remedy, column=column, **bounds)
+
+    # fmt: off
+    return [
+        _expect("ExpectTableColumnsToMatchOrderedList", STOP, "columns are not a history's", MOVE,
+                column_list=[*COLUMNS, "point_increase", "step_increase", "lr_error"]),
+        *(_expect("ExpectColumnValuesToBeOfType", STOP, f"{name} is not of type {type_}", DELETE,
+                  column=name, type_=type_) for name, type_ in _PANDAS_TYPES.items()),
+        _expect("ExpectCompoundColumnsToBeUnique", STOP, "points that occur twice", DELETE,
+                column_list=["run_id", "point"]),
+        between("point", f"points outside 1..{sweep.points}", STOP, min_value=1,
+                max_value=sweep.points),
+        between("point_increase", "points do not increase strictly", STOP, min_value=1),
+        between("step_increase", "steps do not increase strictly", min_value=1),
+        between("step", f"step outside 1..{sweep.updates}", min_value=1, max_value=sweep.updates),
+        *(_expect("ExpectColumnValuesToNotBeNull", QUARANTINE, f"{name} is not a number",
+                  column=name) for name in COLUMNS[1:]),
+        between("train_loss", f"train_loss outside [0, {sweep.max_train_loss:g}]", min_value=0,
+                max_value=sweep.max_train_loss),
+        between("val_metric", "val_metric outside [0, 1]", min_value=0, max_value=1),
+        between("lr", "lr negative or infinite", min_value=0, max_value=_LARGEST),
+        between("epoch", "epoch negative or infinite", min_value=0, max_value=_LARGEST),
+        between("elapsed_s", "elapsed_s negative or infinite", min_value=0, max_value=_LARGEST),
+        between("lr_error", "lr is not that of the declared schedule", max_value=LR_TOLERANCE),
+    ]
+    # fmt: on
+
+
+def _cells() -> list[Expectation]:
+    # fmt: off
+    return [
+        _expect("ExpectColumnValuesToBeBetween", STOP, "the sweep is incomplete: no run for",
+                "run `lode sweep`, it repeats no finished run", column="runs", min_value=1),
+        _expect("ExpectColumnValuesToBeBetween", STOP, "more than one run for",
+                "runs of other settings (e.g. training.train_samples) lie in this folder: move "
+                "them out of it", column="runs", max_value=1),
+    ]
+    # fmt: on
+
+
+def sweep_suite(sweep: Sweep) -> list[Expectation]:
+    """Over the runs once the bad ones are known: columns `quarantined` (0 or 1) and
+    `accepted_scheduler` (empty where quarantined)."""
+    # fmt: off
+    return [
+        _expect("ExpectColumnMeanToBeBetween", STOP, "too large a share of the runs is bad: over "
+                f"{sweep.max_quarantined:.0%}", "see what made them bad (often too large a peak "
+                "lr: lower sweep.peak_lrs) or raise validation.max_quarantined",
+                column="quarantined", max_value=sweep.max_quarantined),
+        _expect("ExpectColumnDistinctValuesToContainSet", STOP, "no good run of some scheduler",
+                "name it in sweep.schedulers and run `lode sweep`: a LODE learns the shapes it "
+                "sees, and without OneCycle it lost 2.5 points of test accuracy (72.4 against "
+                "74.9 %, paper, Table 4)", column="accepted_scheduler",
+                value_set=list(sweep.schedulers)),
+    ]
+    # fmt: on

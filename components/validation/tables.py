@@ -1,0 +1,189 @@
+"""A folder of histories as the tables that the expectations look at.
+
+Great Expectations checks columns of tables, so what is to be checked becomes a column here: the
+difference to the previous point of the run, the distance to the declared schedule, the number of
+runs in each cell of the grid. Nothing is judged in this file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from components.schedulers.parametric import PARAMETRIC, learning_rate
+from components.training.history import (
+    COLUMNS,
+    COMPLETED,
+    SCHEMA,
+    History,
+    HistoryError,
+    read_history,
+)
+
+REQUIRED_META = ("run_id", "task", "scheduler", "peak_lr", "seed", "updates", "points", "status")
+DECLARED_SCHEMA = ", ".join(f"{column.name} {column.type}" for column in SCHEMA)
+
+# What identifies a row of each table in messages and in Data Docs.
+KEYS: dict[str, list[str]] = {
+    "files": ["file"],
+    "runs": ["run_id"],
+    "points": ["run_id", "point"],
+    "cells": ["scheduler", "peak_lr", "seed"],
+    "sweep": ["run_id"],
+}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What was declared: the sweep that a folder of histories should hold.
+
+    Attributes:
+        schedulers, peak_lrs, seeds: the grid; `peak_lrs` is ignored when `sampler` is `tpe`.
+        updates, points: N and T of every run.
+        max_train_loss: a larger loss makes a run bad.
+        max_quarantined: largest share of bad runs, in [0, 1], that the pipeline accepts.
+    """
+
+    task: str
+    schedulers: tuple[str, ...]
+    peak_lrs: tuple[float, ...]
+    seeds: tuple[int, ...]
+    updates: int
+    points: int
+    sampler: Literal["grid", "tpe"] = "grid"
+    max_train_loss: float = 100.0
+    max_quarantined: float = 0.2
+
+    def declares(self, history: History) -> bool:
+        """Whether a run belongs to the sweep, whatever its N and T."""
+        scheduler, peak_lr = history.configuration
+        return (
+            scheduler in self.schedulers
+            and history.meta["seed"] in self.seeds
+            and (self.sampler == "tpe" or peak_lr in self.peak_lrs)
+        )
+
+
+@dataclass(frozen=True)
+class Tables:
+    """`files` one row per file, `runs` per readable run of the sweep, `points` per log point of
+    these, `cells` per (scheduler, peak lr, seed) that the sweep declares; `histories` the readable
+    runs by file name, `outside` those of them that the sweep does not declare."""
+
+    files: pd.DataFrame
+    runs: pd.DataFrame
+    points: pd.DataFrame
+    cells: pd.DataFrame
+    histories: dict[str, History]
+    outside: list[History]
+
+
+def read_tables(paths: Iterable[Path], sweep: Sweep) -> Tables:
+    """Read every file, the unreadable ones into `files.problem`."""
+    rows: list[dict[str, Any]] = []
+    histories: dict[str, History] = {}
+    for path in paths:
+        row, history = _read_file(path)
+        rows.append(row)
+        if history is not None:
+            histories[path.name] = history
+    files = pd.DataFrame(rows, dtype=object)
+    # A run of another task says nothing about this sweep; the expectation on `files` names it.
+    own = [h for h in histories.values() if h.meta["task"] == sweep.task]
+    declared = [history for history in own if sweep.declares(history)]
+    outside = [history for history in own if not sweep.declares(history)]
+    return Tables(
+        files=files,
+        runs=pd.DataFrame([_run_row(history) for history in declared]),
+        points=points_table(declared),
+        cells=_cells(declared, sweep),
+        histories=histories,
+        outside=outside,
+    )
+
+
+def _read_file(path: Path) -> tuple[dict[str, Any], History | None]:
+    row: dict[str, Any] = {
+        "file": path.name, "named": path.stem, "problem": None, "schema": None, "meta_missing": None,
+        "run_id": None, "rows_run_id": None, "task": None, "updates": None, "points": None,
+    }  # fmt: skip
+    try:
+        history = read_history(path)
+        schema = pq.read_schema(path)
+    except (HistoryError, OSError) as error:
+        # the name alone: reports hold no machine's paths
+        row["problem"] = str(error).replace(str(path), path.name)
+        return row, None
+    row["schema"] = ", ".join(f"{column.name} {column.type}" for column in schema)
+    missing = [key for key in REQUIRED_META if key not in history.meta]
+    if missing:
+        row["meta_missing"] = ", ".join(missing)
+        return row, None
+    row |= {key: history.meta[key] for key in ("run_id", "task", "updates", "points")}
+    row["rows_run_id"] = ", ".join(history.points["run_id"].astype(str).unique()) or None
+    return row, history
+
+
+def _run_row(history: History) -> dict[str, Any]:
+    meta = history.meta
+    return {
+        **{key: meta[key] for key in ("run_id", "scheduler", "peak_lr", "seed", "status")},
+        # a diverged run ends early and is right to: only completed ones have all T points
+        "rows_if_completed": len(history.points) if meta["status"] == COMPLETED else None,
+    }
+
+
+def points_table(histories: Iterable[History]) -> pd.DataFrame:
+    """All log points, with what can only be seen across rows as columns of their own.
+
+    Added columns: `point_increase`, `step_increase` to the previous row of the run (empty in its
+    first), and `lr_error` = |lr / declared lr − 1|.
+    """
+    frames = [_with_derived(history) for history in histories]
+    if not frames:
+        return pd.DataFrame(columns=[*COLUMNS, "point_increase", "step_increase", "lr_error"])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _with_derived(history: History) -> pd.DataFrame:
+    points = history.points.assign(
+        point_increase=history.points["point"].diff(),
+        step_increase=history.points["step"].diff(),
+        lr_error=np.nan,
+    )
+    scheduler, peak_lr = history.configuration
+    if scheduler in PARAMETRIC and peak_lr is not None:
+        updates = history.meta["updates"]
+        # `lr` is the last one applied: that of update step − 1, counted from 0. A step that cannot
+        # be one leaves the error empty; another expectation names it.
+        declared = np.array(
+            [
+                learning_rate(scheduler, int(step) - 1, updates, peak_lr) if step >= 1 else np.nan
+                for step in points["step"]
+            ]
+        )
+        scale = np.maximum(np.abs(declared), np.finfo(float).tiny)
+        points["lr_error"] = np.abs(points["lr"].to_numpy() - declared) / scale
+    return points
+
+
+def _cells(histories: list[History], sweep: Sweep) -> pd.DataFrame:
+    """Runs in every declared cell; under TPE, of the configurations it tried."""
+    if sweep.sampler == "grid":
+        wanted: Iterable[Any] = itertools.product(sweep.schedulers, sweep.peak_lrs, sweep.seeds)
+    else:
+        tried = sorted({history.configuration for history in histories})
+        wanted = ((*configuration, seed) for configuration in tried for seed in sweep.seeds)
+    found = Counter((*history.configuration, history.meta["seed"]) for history in histories)
+    return pd.DataFrame(
+        [{**dict(zip(KEYS["cells"], cell, strict=True)), "runs": found[cell]} for cell in wanted],
+        columns=[*KEYS["cells"], "runs"],
+    )

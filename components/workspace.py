@@ -1,0 +1,119 @@
+"""Where things lie: every path of the pipeline, relative to one root."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+MIN_FREE_BYTES = 200 * 2**20  # a demo's histories, reports and databases take well under this
+
+
+class WorkspaceError(RuntimeError):
+    """The workspace cannot be written to, or is in use; the message says where and what to do."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with params.yaml, and below it all that the pipeline reads and writes."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        """Data sets as downloaded or generated."""
+        return self.root / "data" / "datasets"
+
+    def histories(self, task: str) -> Path:
+        """The sweep's histories."""
+        return self.root / "data" / "histories" / task
+
+    def scheduled(self, task: str) -> Path:
+        """Histories of the LODE-scheduled runs and of the baselines they are compared with."""
+        return self.root / "data" / "scheduled" / task
+
+    def lode(self, task: str) -> Path:
+        return self.root / "models" / "lode" / task
+
+    def reports(self, task: str) -> Path:
+        return self.root / "reports" / task
+
+    def validation(self, task: str) -> Path:
+        return self.reports(task) / "validation.json"
+
+    def registration(self, task: str) -> Path:
+        return self.reports(task) / "registration.json"
+
+    def evaluation(self, task: str) -> Path:
+        return self.reports(task) / "evaluation.json"
+
+    def page(self, task: str) -> Path:
+        return self.reports(task) / "index.html"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where MLflow keeps artifacts when it writes to a local database."""
+        return self.root / "mlartifacts"
+
+    @property
+    def state(self) -> Path:
+        """Locks, stamps and the servers' own files; deleting it costs nothing but time."""
+        return self.root / ".lode"
+
+    def check_writable(self, needed: int = MIN_FREE_BYTES) -> None:
+        """Fail before hours of work where the disk is full or a folder read-only.
+
+        Raises:
+            WorkspaceError: naming the folder and the remedy.
+        """
+        for folder in (self.root / "data", self.root / "models", self.root / "reports", self.state):
+            probe = folder / f".write-test-{os.getpid()}"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                probe.write_bytes(b"x")
+                probe.unlink()
+            except OSError as error:
+                raise WorkspaceError(
+                    f"{folder}: cannot be written to ({error.strerror}); "
+                    "free space or change its owner, then start again"
+                ) from None
+        free = shutil.disk_usage(self.root).free
+        if free < needed:
+            raise WorkspaceError(
+                f"{self.root}: only {free >> 20} MiB free, {needed >> 20} MiB needed; "
+                "free space, then start again (nothing was started)"
+            )
+
+    @contextmanager
+    def lock(self, name: str, on_wait: str = "") -> Iterator[None]:
+        """Hold `.lode/<name>.lock`; a second process waits, and `on_wait` is printed once."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.state / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if on_wait:
+                print(on_wait, flush=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def text_digest(*parts: object) -> str:
+    """SHA-256 (hex) of JSON-able values."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
