@@ -61,44 +61,51 @@ def cli() -> None:
     """
 
 
+def _run_step(name: str, settings: Settings, workspace: Workspace) -> None:
+    from components.steps import STEPS
+
+    result = STEPS[name](settings, workspace)
+    done = f"{result.seconds:.1f} s" if result.ran else "up to date"
+    click.echo(f"{name} {settings.task}: {result.summary} ({done})")
+
+
 def _step_command(name: str, help_text: str) -> None:
     @cli.command(name, help=help_text)
     @settings_options
     def command(params: Path, overrides: tuple[str, ...]) -> None:
-        from components.steps import STEPS
-
-        settings, workspace = read_settings(params, overrides)
-        result = STEPS[name](settings, workspace)
-        done = f"{result.seconds:.1f} s" if result.ran else "up to date"
-        click.echo(f"{name} {settings.task}: {result.summary} ({done})")
+        _run_step(name, *read_settings(params, overrides))
 
 
 _step_command("sweep", "Train every run of the sweep that is not on disk.")
 _step_command("validate", "Check the histories; quarantine bad runs, stop on structural faults.")
 _step_command("fit", "Fit the LODE on the accepted histories.")
 _step_command("register", "Log the sweep in MLflow and register the LODE as champion.")
-_step_command("train", "Train under the LODE, and under the best of every baseline.")
 _step_command("evaluate", "Compare on fresh seeds and draw reports/<task>/index.html.")
 
 
-@cli.command("run")
+@cli.command("train")
 @settings_options
+@click.option("--scheduler", type=click.Choice(SCHEDULERS), help="Train one network under this.")
 @click.option("--task", type=click.Choice(TASKS), help="What to train.  [default: params.yaml's]")
-@click.option("--scheduler", type=click.Choice(SCHEDULERS), required=True)
-@click.option("--peak-lr", type=float, help="Peak (or initial) lr; every scheduler but lode.")
+@click.option("--peak-lr", type=float, help="Peak (or initial) lr.  [default: the sweep's best]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"),
-              show_default=True, help="Folder for the history and the trained weights.")  # fmt: skip
-def run_command(
-    params: Path, overrides: tuple[str, ...], task: str | None, scheduler: str,
+              show_default=True, help="Folder for its history and weights.")  # fmt: skip
+def train_command(
+    params: Path, overrides: tuple[str, ...], scheduler: str | None, task: str | None,
     peak_lr: float | None, seed: int, out: Path,
 ) -> None:  # fmt: skip
-    """Train one network and keep its history and its best weights (safetensors)."""
-    from components.single_run import single_run
+    """Train under the LODE, and under the best of every baseline, on the same fresh seeds.
 
+    With --scheduler: train one network, and keep its history and its best weights.
+    """
     if task:
         overrides = (*overrides, f"task={task}")
     settings, workspace = read_settings(params, overrides)
+    if scheduler is None:
+        return _run_step("train", settings, workspace)
+    from components.single_run import single_run
+
     click.echo(single_run(settings, workspace, scheduler, peak_lr, seed, out))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +36,7 @@ class SettingsError(ValueError):
 
 class _Section(BaseModel):
     # strict: "5" is not 5 and true is not 1, whatever pydantic would make of them
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def _nearest(name: str, valid: tuple[str, ...]) -> str:
@@ -256,7 +257,9 @@ def load(path: Path | str = "params.yaml", overrides: dict[str, Any] | None = No
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
-        raise SettingsError(f"{path}: " + "\n  ".join(_explain(e) for e in error.errors())) from None
+        raise SettingsError(
+            f"{path}: " + "\n  ".join(_explain(e) for e in error.errors())
+        ) from None
 
 
 def _override(raw: dict[str, Any], dotted: str, value: Any) -> None:
@@ -279,6 +282,8 @@ def _explain(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{where}: {message}" if where else message
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value):
+        message += f" (YAML reads {value} as text: write 1.0e-3, with a point)"
     return f"{where} = {value!r}: {message[:1].lower()}{message[1:]}"
 
 

@@ -7,16 +7,18 @@ so that a step pays only for what it uses.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import stamps
 from components.progress import progress
 from components.settings import Settings
-from components.workspace import Workspace, file_digest, text_digest
+from components.training.history import write_text
+from components.workspace import Workspace, WorkspaceError, file_digest, git_revision, text_digest
 
 if TYPE_CHECKING:
     from components.sweep.study import SweepPlan
@@ -73,7 +75,7 @@ def validate(settings: Settings, workspace: Workspace) -> StepResult:
     """Check the sweep's histories; quarantine bad runs, stop on structural faults."""
 
     def work() -> None:
-        from components.validation.suite import validate as check
+        from components.validation import validate as check
 
         sweep, training = settings.sweep, settings.training
         check(
@@ -84,19 +86,16 @@ def validate(settings: Settings, workspace: Workspace) -> StepResult:
             seeds=sweep.seeds,
             updates=training.updates,
             points=training.points,
-            train_samples=training.train_samples,
             sampler=sweep.sampler,
             max_train_loss=settings.validation.max_train_loss,
             max_quarantined=settings.validation.max_quarantined,
             report_dir=workspace.reports(settings.task),
         )
 
-    def summarise() -> tuple[str, dict[str, Any]]:
-        facts = stamps.read_json(workspace.validation(settings.task))
-        kept, bad = len(facts["accepted"]), len(facts["quarantined"])
-        return f"{kept} runs accepted, {bad} quarantined", facts
-
-    return _stamped("validate", settings, workspace, work, summarise)
+    result = _stamped("validate", settings, workspace, work)
+    facts = stamps.read_json(workspace.validation(settings.task))
+    kept, bad = len(facts["accepted"]), len(facts["quarantined"])
+    return replace(result, summary=f"{kept} runs accepted, {bad} quarantined", facts=facts)
 
 
 def fit(settings: Settings, workspace: Workspace) -> StepResult:
@@ -105,34 +104,62 @@ def fit(settings: Settings, workspace: Workspace) -> StepResult:
     def work() -> None:
         from components.lode.fit import FitConfig
         from components.lode.fit import fit as fit_lode
-        from components.validation.quarantine import accepted_histories
+        from components.validation import accepted_histories
 
-        lode = settings.lode
+        lode, task = settings.lode, settings.task
         fit_lode(
-            accepted_histories(
-                workspace.histories(settings.task), workspace.validation(settings.task)
-            ),
-            FitConfig(**lode.fit.model_dump()),
+            accepted_histories(workspace.histories(task), workspace.validation(task)),
+            folder=workspace.lode(task),
+            settings=FitConfig(**lode.fit.model_dump()),
+            mu=lode.scheduler.mu,
             encoder=lode.encoder,
             latent=lode.latent,
             hidden=lode.hidden,
             solver=lode.solver,
             solver_steps=lode.solver_steps,
-            mu=lode.scheduler.mu,
-            folder=workspace.lode(settings.task),
-            checkpoint=workspace.state / "fit" / settings.task,
         )
 
-    def summarise() -> tuple[str, dict[str, Any]]:
-        facts = stamps.read_json(workspace.lode(settings.task) / "config.json")["fit"]
-        return f"{facts['updates']} updates", facts
-
-    return _stamped("fit", settings, workspace, work, summarise)
+    result = _stamped("fit", settings, workspace, work)
+    facts = stamps.read_json(workspace.lode(settings.task) / "config.json")["fit"]
+    said = f"{facts['histories']} runs, held-out error {facts['best_error']:.3f}"
+    return replace(result, summary=said, facts=facts)
 
 
 def register(settings: Settings, workspace: Workspace) -> StepResult:
     """Log the sweep in MLflow and register the LODE as `lode-<task>@champion`."""
-    raise NotImplementedError
+
+    task, uri = settings.task, tracking_uri(settings, workspace)
+
+    def work() -> None:
+        from components.registry import log_sweep
+        from components.registry import register as register_lode
+        from components.validation import accepted_histories
+
+        validated = stamps.read_json(workspace.validation(task))
+        histories = accepted_histories(workspace.histories(task), workspace.validation(task))
+        log_sweep(
+            histories, tracking_uri=uri, experiment=f"sweep-{task}",
+            artifact_root=workspace.artifacts,
+        )  # fmt: skip
+        registered = register_lode(
+            workspace.lode(task),
+            task=task,
+            tags={
+                "histories_digest": validated["histories_digest"],
+                "settings_digest": settings.digest(),
+                "git_revision": git_revision(workspace.root),
+                "sweep_size": str(len(histories)),
+            },
+            tracking_uri=uri,
+            artifact_root=workspace.artifacts,
+            **settings.lode.scheduler.model_dump(),
+        )
+        text = json.dumps({**asdict(registered), "tags": dict(registered.tags)}, indent=1)
+        write_text(workspace.registration(task), text + "\n")
+
+    result = _stamped("register", settings, workspace, work)
+    facts = stamps.read_json(workspace.registration(settings.task))
+    return replace(result, summary=f"{facts['name']} version {facts['version']}", facts=facts)
 
 
 def train(settings: Settings, workspace: Workspace) -> StepResult:
@@ -161,7 +188,25 @@ def train(settings: Settings, workspace: Workspace) -> StepResult:
 
 def evaluate(settings: Settings, workspace: Workspace) -> StepResult:
     """Compare on the fresh seeds and draw the report."""
-    raise NotImplementedError
+    task = settings.task
+
+    def work() -> None:
+        from components.evaluation.evaluate import evaluate as compare
+
+        compare(
+            task,
+            workspace.histories(task),
+            workspace.scheduled(task),
+            workspace.lode(task),
+            workspace.reports(task),
+            seeds=settings.evaluation.seeds,
+            sweep_runs=sweep_run_ids(task, workspace),
+            scheduled_runs=[job.spec.run_id for job in evaluation_jobs(settings, workspace)],
+        )
+
+    result = _stamped("evaluate", settings, workspace, work)
+    facts = stamps.read_json(workspace.evaluation(task))
+    return replace(result, summary=f"report in {workspace.page(task)}", facts=facts)
 
 
 STEPS: dict[str, Callable[[Settings, Workspace], StepResult]] = {
@@ -172,6 +217,38 @@ STEPS: dict[str, Callable[[Settings, Workspace], StepResult]] = {
     "train": train,
     "evaluate": evaluate,
 }
+
+
+STAMPED = ("validate", "fit", "register", "evaluate")  # sweep and train: files named by digests
+
+
+def up_to_date(settings: Settings, workspace: Workspace) -> bool:
+    """Whether every step would find its finished output."""
+    plan = sweep_plan(settings, workspace)
+    if plan.sampler == "grid" and _missing(plan.grid_jobs()):
+        return False
+    return all(_is_current(step, settings, workspace) for step in STAMPED) and not _missing(
+        evaluation_jobs(settings, workspace)
+    )
+
+
+def result_table(settings: Settings, workspace: Workspace) -> str:
+    """The comparison as text, and where the report lies."""
+    from components.evaluation.report import text_table
+
+    path = workspace.evaluation(settings.task)
+    if not path.exists():
+        raise WorkspaceError(f"{path}: not evaluated yet; run `make demo` or `lode evaluate`")
+    return f"{text_table(stamps.read_json(path))}\nreport: {workspace.page(settings.task)}"
+
+
+def tracking_uri(settings: Settings, workspace: Workspace) -> str:
+    """The registry's address; a relative SQLite path is meant from the workspace's root."""
+    uri = settings.registry.tracking_uri
+    prefix = "sqlite:///"
+    if uri.startswith(prefix):
+        return prefix + str(workspace.root / uri.removeprefix(prefix))
+    return uri
 
 
 def sweep_plan(settings: Settings, workspace: Workspace) -> SweepPlan:
@@ -194,17 +271,12 @@ def sweep_plan(settings: Settings, workspace: Workspace) -> SweepPlan:
 
 def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     """The runs of the comparison: LODE and the best of each baseline, on the fresh seeds."""
-    from dataclasses import replace
-
     from components.evaluation.accuracy import best_configurations
-    from components.training.history import read_histories
+    from components.training.history import history_path, read_history
 
     task, evaluation = settings.task, settings.evaluation
-    controller = settings.lode.scheduler.model_dump()
-    weights = file_digest(workspace.lode(task) / "lode.safetensors")
-    chosen: dict[str, float | None] = dict(
-        best_configurations(read_histories(workspace.histories(task)))
-    )
+    histories = workspace.histories(task)
+    sweep = [read_history(history_path(histories, run)) for run in sweep_run_ids(task, workspace)]
     template = replace(
         sweep_plan(settings, workspace).template,
         histories=workspace.scheduled(task),
@@ -212,18 +284,93 @@ def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
         if evaluation.sharpness == "none"
         else {"method": evaluation.sharpness, "samples": evaluation.sharpness_samples},
     )
-    jobs = []
-    for scheduler, peak_lr in [*chosen.items(), ("lode", None)]:
-        for seed in evaluation.seeds:
-            spec = replace(template.spec, scheduler=scheduler, peak_lr=peak_lr, seed=seed)
-            if scheduler == "lode":
-                spec = replace(spec, scheduler_digest=text_digest(weights, controller)[:16])
-                jobs.append(
-                    replace(template, spec=spec, lode=workspace.lode(task), controller=controller)
-                )
-            else:
-                jobs.append(replace(template, spec=spec))
-    return jobs
+    baselines = [
+        replace(template, spec=replace(template.spec, scheduler=name, peak_lr=peak_lr, seed=seed))
+        for name, peak_lr in best_configurations(sweep).items()
+        for seed in evaluation.seeds
+    ]
+    return [
+        *baselines,
+        *(lode_job(template, settings, workspace, seed) for seed in evaluation.seeds),
+    ]
+
+
+def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
+    """The runs of the current sweep, as validation found them: accepted and quarantined.
+
+    The folder may hold others: former settings', and what nightly retraining gathers.
+    """
+    path = workspace.validation(task)
+    if not path.exists():
+        raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first")
+    found = stamps.read_json(path)
+    return sorted([*found["accepted"], *(bad["run_id"] for bad in found["quarantined"])])
+
+
+def lode_job(template: Job, settings: Settings, workspace: Workspace, seed: int) -> Job:
+    """`template` as a run under the fitted LODE; its name depends on weights and controller."""
+    folder = workspace.lode(settings.task)
+    weights = folder / "lode.safetensors"
+    if not weights.exists():
+        raise WorkspaceError(f"{weights}: no fitted LODE; run `lode fit` first")
+    controller = settings.lode.scheduler.model_dump()
+    digest = text_digest(file_digest(weights), controller)[:16]
+    spec = replace(template.spec, scheduler="lode", peak_lr=None, seed=seed,
+                   scheduler_digest=digest)  # fmt: skip
+    return replace(template, spec=spec, lode=folder, controller=controller)
+
+
+def _stamped(
+    step: str, settings: Settings, workspace: Workspace, work: Callable[[], None]
+) -> StepResult:
+    """Do `work` unless the step's outputs are there, unchanged, and made from its inputs."""
+    started = time.perf_counter()
+    if _is_current(step, settings, workspace):
+        return StepResult(step, ran=False, summary="")
+    workspace.check_writable()
+    work()
+    inputs, outputs = _inputs(step, settings, workspace), _outputs(step, settings, workspace)
+    if inputs is not None:
+        stamps.write_stamp(workspace, settings.task, step, inputs, outputs)
+    return StepResult(step, ran=True, summary="", seconds=time.perf_counter() - started)
+
+
+def _is_current(step: str, settings: Settings, workspace: Workspace) -> bool:
+    inputs = _inputs(step, settings, workspace)
+    outputs = _outputs(step, settings, workspace)
+    return inputs is not None and stamps.is_current(workspace, settings.task, step, inputs, outputs)
+
+
+def _outputs(step: str, settings: Settings, workspace: Workspace) -> list[Path]:
+    """The files whose presence and content say that a step is done."""
+    task = settings.task
+    return {
+        "validate": [workspace.validation(task)],
+        "fit": [workspace.lode(task) / "lode.safetensors", workspace.lode(task) / "config.json"],
+        "register": [workspace.registration(task)],
+        "evaluate": [workspace.evaluation(task), workspace.page(task)],
+    }[step]
+
+
+def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
+    """Digest of all that determines a step's output; None if it cannot be told yet."""
+    from components.training.history import HistoryError, digest, read_histories, read_history
+
+    task, say = settings.task, settings.model_dump(mode="json")
+    try:
+        if step == "validate":
+            seen = digest(read_histories(workspace.histories(task)))
+            return text_digest(say["sweep"], say["training"], say["validation"], seen)
+        validated = file_digest(workspace.validation(task))
+        if step == "fit":
+            return text_digest(validated, say["lode"])
+        weights = file_digest(workspace.lode(task) / "lode.safetensors")
+        if step == "register":
+            return text_digest(validated, weights, say["registry"], settings.digest())
+        runs = digest(read_history(job.path) for job in evaluation_jobs(settings, workspace))
+        return text_digest(validated, weights, runs, say["evaluation"])
+    except (HistoryError, FileNotFoundError, WorkspaceError):
+        return None
 
 
 def _missing(jobs: list[Job]) -> int:

@@ -6,12 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 MIN_FREE_BYTES = 200 * 2**20  # a demo's histories, reports and databases take well under this
 
@@ -91,21 +88,17 @@ class Workspace:
                 "free space, then start again (nothing was started)"
             )
 
-    @contextmanager
-    def lock(self, name: str, on_wait: str = "") -> Iterator[None]:
-        """Hold `.lode/<name>.lock`; a second process waits, and `on_wait` is printed once."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.state / f"{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if on_wait:
-                print(on_wait, flush=True)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+
+def git_revision(root: Path) -> str:
+    """The commit checked out at `root`, `-dirty` with uncommitted changes; `none` without git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return described.stdout.strip()
 
 
 def file_digest(path: Path) -> str:

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +37,7 @@ class SetupError(Exception):
     """What went wrong and what to do about it."""
 
 
-def wanted():
+def wanted() -> str:
     """Digest of everything the environment follows from, its place included: a copied folder's
     `.venv` still runs the code of the folder it was copied from."""
     total = hashlib.sha256(f"{ROOT}\n".encode())
@@ -45,7 +46,7 @@ def wanted():
     return total.hexdigest()
 
 
-def ready():
+def ready() -> bool:
     """True when the environment is finished and up to date."""
     try:
         return STAMP.read_text() == wanted() and PYTHON.exists()
@@ -53,7 +54,7 @@ def ready():
         return False
 
 
-def check_python():
+def check_python() -> None:
     """Stop, or go on in a newer Python of this machine, when this one is too old."""
     if sys.version_info >= OLDEST_PYTHON:
         return
@@ -68,7 +69,7 @@ def check_python():
 
 
 @contextlib.contextmanager
-def only_one():
+def only_one() -> Iterator[None]:
     """Hold the set-up lock; wait for another process that holds it, and say so."""
     STATE.mkdir(exist_ok=True)
     with LOCK.open("a+") as held:
@@ -85,7 +86,7 @@ def only_one():
         yield
 
 
-def check_space():
+def check_space() -> None:
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < NEEDED_GB:
         raise SetupError(
@@ -94,7 +95,7 @@ def check_space():
         )
 
 
-def pinned(name):
+def pinned(name: str) -> str:
     """`name==version` as requirements.lock pins it."""
     for line in (ROOT / "requirements.lock").read_text().splitlines():
         if line.startswith(f"{name}=="):
@@ -102,7 +103,7 @@ def pinned(name):
     raise SetupError(f"requirements.lock does not pin {name}; restore the file (git checkout)")
 
 
-def call(what, *command):
+def call(what: str, *command: "str | Path") -> None:
     """Run a command, its output into the log; a failure shows the log's end."""
     with LOG.open("a") as log:
         log.write(f"$ {' '.join(map(str, command))}\n")
@@ -121,7 +122,7 @@ def call(what, *command):
         )
 
 
-def environment():
+def environment() -> "dict[str, str]":
     """uv reads neither pip's index nor its certificates: pass them on where they are set."""
     found = dict(os.environ)
     for ours, pips in (("UV_DEFAULT_INDEX", "PIP_INDEX_URL"), ("SSL_CERT_FILE", "PIP_CERT")):
@@ -131,7 +132,7 @@ def environment():
     return found
 
 
-def make_venv():
+def make_venv() -> None:
     """A new `.venv` with pip, and uv: seven times faster than pip at these 5 GB."""
     check_space()
     # not sys.executable: that may be the one in the .venv about to be cleared
@@ -141,7 +142,7 @@ def make_venv():
     call("installing uv", PYTHON, "-m", "pip", "install", "--quiet", pinned("uv"))
 
 
-def install():
+def install() -> None:
     """Install or bring up to date; afterwards `ready()`."""
     started = time.monotonic()
     LOG.write_text("")
@@ -167,11 +168,11 @@ def install():
     say(f"done in {time.monotonic() - started:.0f} s")
 
 
-def say(message):
+def say(message: str) -> None:
     print(f"set-up: {message}", file=sys.stderr, flush=True)
 
 
-def main():
+def main() -> int:
     if ready():
         return 0
     try:

@@ -53,7 +53,7 @@ def configurations(sweep: Sequence[History]) -> list[Configuration]:
     found = []
     for scheduler, peak_lr in sorted(runs):
         group = runs[scheduler, peak_lr]
-        score = summarize(_best_validation(h) if h.completed else worst for h in group)
+        score = summarize(_reliable_validation(h, worst) for h in group)
         diverged = sum(not h.completed for h in group)
         found.append(Configuration(scheduler, peak_lr, score, diverged))
     return found
@@ -96,7 +96,8 @@ class SchedulerResult:
     Attributes:
         peak_lr: of its chosen configuration; None for LODE.
         test_by_seed: test metric at the best validation point; None where the run diverged.
-        test, validation: mean ± std over the completed runs.
+        test, validation: mean ± std over the completed runs, at the best validation point.
+        final_validation: the validation metric of the same runs at their last point.
         sharpness: λ_max at the end of the completed runs, `sharpness_residual` the largest
             residual of the eigenpairs.
         seconds_per_epoch: over the completed runs.
@@ -108,6 +109,7 @@ class SchedulerResult:
     test_by_seed: dict[int, float | None]
     test: Summary
     validation: Summary
+    final_validation: Summary
     sharpness: Summary
     sharpness_residual: float | None
     seconds_per_epoch: Summary
@@ -135,6 +137,7 @@ def _result(name: str, runs: list[History]) -> SchedulerResult:
         test_by_seed=by_seed,
         test=summarize(by_seed.values()),
         validation=summarize(_best_validation(h) for h in completed),
+        final_validation=summarize(float(h.points["val_metric"].iloc[-1]) for h in completed),
         sharpness=summarize(s["lambda_max"] for s in sharpness),
         sharpness_residual=max(residuals, default=None),
         seconds_per_epoch=seconds_per_epoch(runs),
@@ -159,6 +162,11 @@ def _score(configuration: Configuration) -> float:
 def _best_validation(history: History) -> float:
     """From the points, not the metadata: what the file shows is what is compared."""
     return float(history.points["val_metric"].max())
+
+
+def _reliable_validation(history: History, worst: float) -> float:
+    value = _best_validation(history) if history.completed else worst
+    return value if math.isfinite(value) else worst
 
 
 def _worst_validation(sweep: Sequence[History]) -> float:

@@ -6,6 +6,7 @@ The same input gives the same bytes: nothing here reads a clock or the machine i
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from components.evaluation.accuracy import (
     configurations,
     results,
 )
+from components.evaluation.figures import label
 from components.evaluation.statistics import paired_difference
 from components.evaluation.walltime import relative_cost, total_seconds
 from components.training.history import (
@@ -32,6 +34,9 @@ from components.training.history import (
 )
 
 SCHEMA_VERSION = 1
+# A mean that falls by more than this from best to last point is no noise of the best point.
+COLLAPSE = 0.05
+_TEXTS = ("run_id", "task", "scheduler", "status", "device")
 
 
 def evaluate(
@@ -75,8 +80,13 @@ def evaluate(
     report_dir = Path(report_dir)
     validation = _read_json(report_dir / "validation.json")
     evaluation = _summary(task, sweep, runs, config, validation, seeds, command)
-    trajectories = predictions.predict_held_out(lode_dir, config, sweep, evaluation)
+    trajectories = predictions.predict_held_out(lode_dir, config, sweep, best_baseline(sweep))
     evaluation["trajectories"] = trajectories.describe() if trajectories else None
+    if trajectories is None:
+        evaluation["notes"].append(
+            "No prediction is drawn: the LODE's weights are missing, or the best baseline's "
+            "configuration has no completed run."
+        )
     _write_runs(sweep, runs, report_dir / "runs.parquet")
     report.draw(evaluation, sweep, runs, trajectories, report_dir / "figures")
     report.write_page(evaluation, report_dir)
@@ -86,9 +96,7 @@ def evaluate(
     return evaluation
 
 
-def _read(
-    folder: Path, task: str, run_ids: Collection[str] | None, command: str
-) -> list[History]:
+def _read(folder: Path, task: str, run_ids: Collection[str] | None, command: str) -> list[History]:
     try:
         histories = read_histories(Path(folder))
     except HistoryError as error:
@@ -217,7 +225,7 @@ def _summary(
         "comparisons": _comparisons(by_scheduler),
         "sweep": _sweep_entry(sweep),
         "lode": _lode_entry(config, runs),
-        "validation": dict(validation) if validation else None,
+        "validation": _validation_entry(validation),
         "provenance": _provenance(sweep, runs, command),
     }
     summary["notes"] = _notes(summary, by_scheduler)
@@ -260,30 +268,48 @@ def _sweep_entry(sweep: Sequence[History]) -> dict[str, Any]:
         "seeds": sorted({int(h.meta["seed"]) for h in sweep}),
         "seconds": total_seconds(sweep),
         "configurations": [
-            {**asdict(c), "chosen": chosen[c.scheduler] == c.peak_lr}
-            for c in configurations(sweep)
+            {**asdict(c), "chosen": chosen[c.scheduler] == c.peak_lr} for c in configurations(sweep)
         ],
     }
 
 
+def _validation_entry(validation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What became of the sweep's histories before the LODE saw them."""
+    if validation is None:
+        return None
+    bad = [
+        {
+            "run": f"{run['run']} ({run['run_id']})",
+            "reasons": [reason["problem"] for reason in run["reasons"]],
+        }
+        for run in validation.get("quarantined", [])
+    ]
+    return {
+        "accepted": len(validation.get("accepted", [])),
+        "quarantined": bad,
+        "outside": len(validation.get("outside", [])),
+    }
+
+
 def _lode_entry(config: Mapping[str, Any], runs: Sequence[History]) -> dict[str, Any]:
-    digests = {h.meta.get("scheduler_digest") for h in runs if h.meta["scheduler"] == LODE}
-    controllers = [h.meta.get("controller") for h in runs if h.meta["scheduler"] == LODE]
+    own = [h for h in runs if h.meta["scheduler"] == LODE]
+    digests = {h.meta.get("scheduler_digest") for h in own}
     if len(digests) > 1:
         raise EvaluationError(
             f"the LODE runs were scheduled by {len(digests)} different LODEs or settings; "
             "delete the older runs and run `lode train`"
         )
+    decisions = [one for h in own for one in h.meta.get("decisions") or []]
+    kept = Counter(one["kept"] for one in decisions if one.get("kept"))
     return {
         "digest": digests.pop(),
-        "controller": controllers[0],
+        "controller": own[0].meta.get("controller"),
+        "decisions": {"total": len(decisions), "kept": dict(sorted(kept.items()))},
         "fit": config.get("fit"),
     }
 
 
-def _provenance(
-    sweep: Sequence[History], runs: Sequence[History], command: str
-) -> dict[str, Any]:
+def _provenance(sweep: Sequence[History], runs: Sequence[History], command: str) -> dict[str, Any]:
     versions: dict[str, set[str]] = {}
     for history in runs:
         for name, version in (history.meta.get("versions") or {}).items():
@@ -299,16 +325,21 @@ def _provenance(
     }
 
 
-def _notes(
-    summary: Mapping[str, Any], by_scheduler: Mapping[str, SchedulerResult]
-) -> list[str]:
+def _notes(summary: Mapping[str, Any], by_scheduler: Mapping[str, SchedulerResult]) -> list[str]:
     """What a reader must know before believing the table."""
     notes = [
-        f"{r.diverged} of {len(r.test_by_seed)} {name} runs diverged; they have no test result, "
-        "so its mean is over the others and its comparisons leave those seeds out."
+        f"{r.diverged} of {len(r.test_by_seed)} {label(name)} runs diverged; they have no test "
+        "result, so its mean is over the others and its comparisons leave those seeds out."
         for name, r in by_scheduler.items()
         if r.diverged
     ]
+    for name, r in by_scheduler.items():
+        best, last = r.validation.mean, r.final_validation.mean
+        if best is not None and last is not None and best - last > COLLAPSE:
+            notes.append(
+                f"The {label(name)} runs end at {100 * last:.1f} % validation accuracy, far below "
+                f"the {100 * best:.1f} % of their best points, whose weights the table reports."
+            )
     if summary["lode"]["fit"] is None:
         notes.append("The LODE's config.json has no `fit` summary: its errors are not shown.")
     if len(summary["provenance"]["devices"]) > 1:
@@ -325,8 +356,12 @@ def _write_runs(sweep: Sequence[History], runs: Sequence[History], path: Path) -
 
     rows = [_row("sweep", h) for h in sorted(sweep, key=_order)]
     rows += [_row("evaluation", h) for h in runs]
+    table = pd.DataFrame(rows)
+    numbers = [name for name in table.columns if name not in ("stage", *_TEXTS)]
+    # a column of nothing but None is a column of numbers all the same
+    table[numbers] = table[numbers].apply(pd.to_numeric)
     with atomic_path(path) as temporary:
-        pd.DataFrame(rows).to_parquet(temporary, index=False)
+        table.to_parquet(temporary, index=False)
 
 
 def _order(history: History) -> tuple[str, float, int]:

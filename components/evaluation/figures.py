@@ -26,10 +26,10 @@ LABELS = {LODE: "LODE", "onecycle": "OneCycle", "cosine": "Cosine", "constant": 
           "exp-decay": "Exp. decay"}  # fmt: skip
 RED, BLUE, ORANGE, INK, GREY = "#c8102e", "#0072b2", "#d55e00", "#1f2328", "#8c959f"
 OTHERS = (("#009e73", "--"), ("#e69f00", "-."), ("#7b4ea3", ":"), ("#56b4e9", "--"), (GREY, "-."))
-COLUMN, WIDE = 4.7, 6.2  # inches: one of two columns; alone on its line
+COLUMN, WIDE = 4.7, 5.4  # inches: one of two columns; alone on its line
 GRID_LIMIT = 8  # more peak lrs than this were sampled, not laid out on a grid
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.hashsalt": "lode",
     "svg.fonttype": "none",  # text stays text: it can be selected, and read out
     "font.family": "sans-serif",
@@ -104,16 +104,17 @@ def learning_rates(runs: Sequence[History], best_baseline: str, path: Path) -> N
                           label=(name or label(scheduler)) if i == 0 else None)  # fmt: skip
         axes.set_yscale("log")
         low, high = axes.get_ylim()
-        axes.set_ylim(max(low, high * 1e-5), high)  # OneCycle's last update is close to zero
+        axes.set_ylim(max(low, high * 3e-5), high)  # OneCycle's last update is close to zero
         _percent_of_training(axes)
         axes.set_ylabel("learning rate")
         _legend_above(axes)
 
 
-def curves(
-    runs: Sequence[History], column: str, best_baseline: str, path: Path
-) -> None:
-    """`train_loss` or `val_metric` over training: mean and ± 1 std band per scheduler."""
+def curves(runs: Sequence[History], column: str, best_baseline: str, path: Path) -> None:
+    """`train_loss` or `val_metric` over training: mean and ± 1 std band per scheduler.
+
+    Of the loss they are taken of its logarithm, as the axis is logarithmic.
+    """
     groups = _by_scheduler(runs)
     styles = looks(list(groups), best_baseline)
     late: list[float] = []
@@ -122,17 +123,24 @@ def curves(
             x, values = _table(group, column)
             if not len(values):
                 continue
-            values = values * (100 if column == "val_metric" else 1)
+            # a band of ± 1 std of the logarithm stays positive on a log axis
+            values = 100 * values if column == "val_metric" else np.log(np.maximum(values, 1e-12))
             mean, std = values.mean(axis=0), values.std(axis=0, ddof=1 if len(values) > 1 else 0)
-            look = styles[name]
+            low, high = mean - std, mean + std
+            if column != "val_metric":
+                mean, low, high = np.exp(mean), np.exp(low), np.exp(high)
+            look, foremost = styles[name], name in (LODE, best_baseline)
             axes.plot(x, mean, color=look.color, linestyle=look.dash, label=label(name),
                       zorder=3 if name == LODE else 2)  # fmt: skip
-            axes.fill_between(x, mean - std, mean + std, color=look.color, alpha=0.13, linewidth=0)
-            late += [*(mean - std)[len(x) // 4 :]]
+            axes.fill_between(
+                x, low, high, color=look.color, alpha=0.16 if foremost else 0.07, linewidth=0
+            )
+            late += [*low[len(x) // 4 :]]
         if column == "val_metric":
             axes.set_ylabel("validation accuracy (%)")
             # the first quarter's climb would flatten the differences that matter
-            axes.set_ylim(bottom=min(late) if late else None)
+            bottom, top = axes.get_ylim()
+            axes.set_ylim(max(0.0, min(late, default=bottom)), min(100.0, top))
         else:
             axes.set_ylabel("training loss")
             axes.set_yscale("log")
@@ -150,11 +158,16 @@ def test_metrics(by_seed: Mapping[str, Mapping[int, float | None]], best: str, p
 
 
 def sharpnesses(values: Mapping[str, Sequence[float]], best: str, path: Path) -> None:
-    """λ_max at the end of every run, with the mean and its 95 % interval."""
+    """λ_max at the end of every run, with the mean; schedulers in the given order.
+
+    A log axis, because schedulers differ by orders of magnitude; an interval of the arithmetic
+    mean has no place on it.
+    """
     with _figure(path, COLUMN, 0.9 + 0.5 * len(values)) as axes:
-        _strips(axes, values, looks(list(values), best))
-        axes.set_xlabel("sharpness λ_max at the end")
-        axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
+        _strips(axes, values, looks(list(values), best), interval=False)
+        axes.set_xlabel("sharpness λₘₐₓ at the end")
+        if min(value for found in values.values() for value in found) > 0:
+            axes.set_xscale("log")
 
 
 def sweep_overview(
@@ -206,11 +219,14 @@ def _heatmap(
     for c in configurations:
         if c.validation.mean is not None:
             grid[names.index(c.scheduler), rates.index(c.peak_lr)] = 100 * c.validation.mean
-    # from the lower quartile up, or one broken configuration takes all of the scale
-    low, high = np.nanquantile(grid, 0.25), np.nanmax(grid)
+    # mostly for the better half, or a few broken configurations take all of the scale
+    low, high = np.nanmedian(grid), np.nanmax(grid)
     with _figure(path, WIDE, 0.8 + 0.5 * len(names)) as axes:
-        axes.imshow(grid, cmap="Blues", vmin=low - (high - low) * 0.2 - 1e-9, vmax=high,
-                    aspect="auto")  # fmt: skip
+        axes.pcolormesh(
+            grid, cmap="Blues", vmin=low - (high - low) * 0.5 - 1e-9, vmax=high,
+            edgecolors="white", linewidth=2,
+        )  # fmt: skip
+        axes.invert_yaxis()
         for c in configurations:
             row, column = names.index(c.scheduler), rates.index(c.peak_lr)
             value = grid[row, column]
@@ -218,13 +234,15 @@ def _heatmap(
                 continue
             text = f"{value:.1f}" + (f"\n{c.diverged} diverged" if c.diverged else "")
             dark = value > low + 0.5 * (high - low)
-            axes.text(column, row, text, ha="center", va="center", linespacing=1.1,
-                      color="white" if dark else INK, fontsize=7.5 if c.diverged else 9.5)  # fmt: skip
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", linespacing=1.1,
+                      color="white" if dark else INK,
+                      fontsize=7.5 if c.diverged else 9.5)  # fmt: skip
             if chosen.get(c.scheduler) == c.peak_lr:
-                axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False,
-                                         edgecolor=RED, linewidth=2))  # fmt: skip
-        axes.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        axes.set_yticks(range(len(names)), [label(name) for name in names])
+                frame = Rectangle((column + 0.04, row + 0.06), 0.92, 0.88, fill=False,
+                                  edgecolor=RED, linewidth=2)  # fmt: skip
+                axes.add_patch(frame)
+        axes.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
+        axes.set_yticks(np.arange(len(names)) + 0.5, [label(name) for name in names])
         axes.set_xlabel("peak learning rate")
         axes.grid(False)
         axes.tick_params(length=0)
@@ -247,24 +265,28 @@ def _sampled(configurations: Sequence[Configuration], path: Path) -> None:
         _legend_above(axes)
 
 
-def _strips(axes: Axes, values: Mapping[str, Sequence[float]], styles: dict[str, Look]) -> None:
-    """One row of dots per scheduler, the best mean on top, with mean and 95 % interval."""
-    names = sorted(values, key=lambda n: (float(np.mean(values[n])) if len(values[n]) else -np.inf))
+def _strips(
+    axes: Axes,
+    values: Mapping[str, Sequence[float]],
+    styles: dict[str, Look],
+    interval: bool = True,
+) -> None:
+    """A row per scheduler, the first on top: its values as dots, mean and 95 % interval below."""
+    names = list(values)
     for row, name in enumerate(names):
         found, color = np.asarray(values[name], float), styles[name].color
         # a fixed zigzag keeps equal values apart, without chance
-        spread = 0.13 * (np.arange(len(found)) % 3 - 1)
-        axes.plot(found, row + spread, "o", color=color, markersize=4, alpha=0.45,
-                  markeredgewidth=0)  # fmt: skip
+        heights = row - 0.14 - 0.09 * (np.arange(len(found)) % 3)
+        axes.plot(found, heights, "o", color=color, markersize=4, alpha=0.5, markeredgewidth=0)
         # the interval of a mean is that of the difference to zero
         mean = paired_difference(dict(enumerate(found)), dict.fromkeys(range(len(found)), 0.0))
         if mean.mean is None:
             continue
-        if mean.low is not None and mean.high is not None:
-            axes.plot([mean.low, mean.high], [row, row], color=color, linewidth=2.2)
-        axes.plot(mean.mean, row, "D", color=color, markersize=6.5, markeredgecolor="white")
+        if interval and mean.low is not None and mean.high is not None:
+            axes.plot([mean.low, mean.high], [row + 0.12] * 2, color=color, linewidth=2.2)
+        axes.plot(mean.mean, row + 0.12, "D", color=color, markersize=6.5, markeredgecolor="white")
     axes.set_yticks(range(len(names)), [label(name) for name in names])
-    axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.set_ylim(len(names) - 0.5, -0.6)
     axes.grid(axis="y", visible=False)
 
 

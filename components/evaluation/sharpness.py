@@ -132,7 +132,7 @@ Result = tuple[float, float] | None
 
 def _lanczos(hessian: _Hessian, start: Array, tol: float, max_matvecs: int) -> Result:
     """Implicitly restarted Lanczos (ARPACK), largest algebraic eigenvalue."""
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
     shape, ncv = (hessian.size, hessian.size), min(KRYLOV, hessian.size)
     operator = LinearOperator(shape, matvec=hessian, dtype=start.dtype)
@@ -141,8 +141,8 @@ def _lanczos(hessian: _Hessian, start: Array, tol: float, max_matvecs: int) -> R
         values, vectors = eigsh(
             operator, k=1, which="LA", v0=start, ncv=ncv, tol=tol, maxiter=restarts
         )
-    except ArpackNoConvergence:
-        return None
+    except ArpackError:  # not converged; or H = 0, which ARPACK refuses
+        return None if hessian(start).any() else (0.0, 0.0)
     return float(values[0]), _residual(hessian(vectors[:, 0]), values[0], vectors[:, 0])
 
 

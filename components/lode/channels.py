@@ -117,5 +117,7 @@ class Channels:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Channels:
         """Inverse of `to_dict`, also after a round trip through JSON."""
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         return cls(**plain)

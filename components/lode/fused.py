@@ -124,9 +124,7 @@ class _Scan(torch.autograd.Function):
                     drive[j, :, 2 * width :], rz[:, :width], gh[:, 2 * width :], out=new_state[j]
                 ).tanh_()
                 h = torch.lerp(new_state[j], h, rz[:, width:])
-        ctx.save_for_backward(
-            whh, v1, v2, dt, before, recurrent, gates, new_state, start, hidden
-        )
+        ctx.save_for_backward(whh, v1, v2, dt, before, recurrent, gates, new_state, start, hidden)
         return h
 
     @staticmethod

@@ -100,7 +100,7 @@ class Encoder(nn.Module):
     def forward(self, times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         backward = torch.cat((times[..., None], x), -1).flip(1).transpose(0, 1)
         drive = nn.functional.linear(backward, self.cell.weight_ih, self.cell.bias_ih)
-        weights = [self.cell.weight_hh, self.cell.bias_hh]
+        weights: list[Any] = [self.cell.weight_hh, self.cell.bias_hh]
         if self.drift is None:
             nothing = drive.new_empty(0)
             weights += [nothing] * 4
@@ -209,7 +209,8 @@ class LODE(nn.Module):
         folder = Path(folder)
         raw = _read_config(folder / CONFIG)
         payload, weights = _read_weights(folder / WEIGHTS)
-        lode = cls(LODEConfig.from_dict(raw))
+        with torch.random.fork_rng(devices=[]):  # a run that loads a LODE keeps its own draws
+            lode = cls(LODEConfig.from_dict(raw))
         _check_shapes(folder / WEIGHTS, weights, lode.state_dict())
         if hashlib.sha256(payload).hexdigest() != raw["weights_sha256"]:
             raise LODEError(

@@ -1,0 +1,9 @@
+"""The MLflow registry: a sweep's runs, and the LODE under `lode-<task>@champion`."""
+
+from components.registry.connection import RegistryError
+from components.registry.models import Registration, champion, fetch, model_name, register
+from components.registry.tracking import log_sweep
+
+__all__ = [
+    "Registration", "RegistryError", "champion", "fetch", "log_sweep", "model_name", "register",
+]  # fmt: skip

@@ -69,7 +69,7 @@ def run_sweep(
     """Do every run of the plan that is not on disk and return all histories.
 
     Raises:
-        components.training.pool.WorkerDied: a worker was killed; call again to go on.
+        components.training.pool.WorkerDiedError: a worker was killed; call again to go on.
     """
     histories: list[History] = []
     for jobs, report in _rounds(plan):

@@ -15,7 +15,13 @@ from components.schedulers import Scheduler
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog
 from components.tasks.datasets import Data
-from components.training.history import History, history_path, read_history, write_history
+from components.training.history import (
+    History,
+    atomic_path,
+    history_path,
+    read_history,
+    write_history,
+)
 from components.training.loop import Outcome, evaluate, train
 from components.training.run import RunSpec
 
@@ -52,6 +58,20 @@ def execute(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> His
     if job.path.exists():
         return read_history(job.path)
     history, _ = run(job, on_point)
+    write_history(history, job.histories)
+    return history
+
+
+def execute_and_keep(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> History:
+    """As `execute`, and keep the weights of the best validation point beside the history."""
+    weights = job.path.with_suffix(".safetensors")
+    if job.path.exists() and weights.exists():
+        return read_history(job.path)
+    from safetensors.torch import save_file
+
+    history, outcome = run(job, on_point)
+    with atomic_path(weights) as temporary:
+        save_file(outcome.best_weights, temporary)
     write_history(history, job.histories)
     return history
 

@@ -16,7 +16,7 @@ from components.tasks.datasets import Data, Split
 from components.training.history import COMPLETED, DIVERGED
 from components.training.run import log_steps
 
-EVALUATION_BATCH = 2048
+EVALUATION_BATCH = 512  # bounds the activations of a wide network, costs small ones little
 
 
 @dataclass

@@ -14,7 +14,7 @@ from components.training.execute import Job, execute
 from components.training.history import History
 
 
-class WorkerDied(RuntimeError):
+class WorkerDiedError(RuntimeError):
     """A worker process was killed from outside; finished runs are kept."""
 
 
@@ -30,7 +30,7 @@ def run_all(
     result does not depend on how many run beside it.
 
     Raises:
-        WorkerDied: a worker was killed (out of memory?); call again to go on.
+        WorkerDiedError: a worker was killed (out of memory?); call again to go on.
     """
     jobs = list(jobs)
     todo = {index: job for index, job in enumerate(jobs) if not job.path.exists()}
@@ -52,13 +52,15 @@ def run_all(
 
 @contextmanager
 def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
-    # spawn: a forked process cannot use CUDA, and torch's threads do not survive a fork
-    context = multiprocessing.get_context("spawn")
+    # A forked process cannot use CUDA and loses torch's threads; a fork server has started
+    # neither, and pays once for what every worker imports (the first optimizer, torch._dynamo).
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["components.training.execute", "torch._dynamo"])
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         yield executor
     except BrokenProcessPool:
-        raise WorkerDied(
+        raise WorkerDiedError(
             "a worker process was killed (out of memory?); finished runs are kept: "
             "start again to go on, with fewer sweep.workers if memory is short"
         ) from None

@@ -30,7 +30,7 @@ class Outcome:
         consequence: `stop` or `quarantine`, should it fail.
         problem, remedy: in words.
         rows: of the offending rows their keys (`tables.KEYS`) and `value`.
-        observed: for expectations over a whole column.
+        observed: for expectations over a whole column; of a set, what is missing.
     """
 
     table: str
@@ -80,9 +80,10 @@ class Checker:
             },
         )
         # In the order of the suite, which Great Expectations does not keep.
-        order = {expectation.id: place for place, expectation in enumerate(suite.expectations)}
-        ordered = sorted(result.results, key=lambda r: order[r.expectation_config.id])
-        return [_outcome(table, each) for each in ordered]
+        order = {each.id: place for place, each in enumerate(suite.expectations)}
+        results: list[Any] = list(result.results)
+        results.sort(key=lambda each: order[each.expectation_config.id])
+        return [_outcome(table, each) for each in results]
 
     def write_docs(self, folder: Path) -> None:
         """Great Expectations' own pages; `components.validation.docs` makes them work offline."""
@@ -118,7 +119,7 @@ def _outcome(table: str, result: Any) -> Outcome:
         remedy=config.meta["remedy"],
         kwargs=plain({key: config.kwargs[key] for key in _KWARGS if key in config.kwargs}),
         rows=rows,
-        observed=plain(result.result.get("observed_value")),
+        observed=plain(_observed(result.result)),
     )
 
 
@@ -126,6 +127,10 @@ def _exception(info: dict[str, Any]) -> str:
     """Great Expectations reports one exception flatly, several by metric."""
     nested = [info, *(value for value in info.values() if isinstance(value, dict))]
     return next((str(i["exception_message"]) for i in nested if i.get("raised_exception")), "")
+
+
+def _observed(result: dict[str, Any]) -> Any:
+    return result.get("partial_missing_list") or result.get("observed_value")
 
 
 def _value(row: dict[str, Any], kwargs: dict[str, Any]) -> Any:

@@ -68,6 +68,7 @@ class Sweep:
         return (
             scheduler in self.schedulers
             and history.meta["seed"] in self.seeds
+            and peak_lr is not None
             and (self.sampler == "tpe" or peak_lr in self.peak_lrs)
         )
 
@@ -112,7 +113,8 @@ def read_tables(paths: Iterable[Path], sweep: Sweep) -> Tables:
 
 def _read_file(path: Path) -> tuple[dict[str, Any], History | None]:
     row: dict[str, Any] = {
-        "file": path.name, "named": path.stem, "problem": None, "schema": None, "meta_missing": None,
+        "file": path.name, "named": path.stem,
+        "problem": None, "schema": None, "meta_missing": None,
         "run_id": None, "rows_run_id": None, "task": None, "updates": None, "points": None,
     }  # fmt: skip
     try:

@@ -1,0 +1,167 @@
+"""Reach an MLflow registry, or say within seconds why not."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+REACH_S = 5.0  # how long a server may take to say that it is there
+LOCK_S = 30.0  # how long another process may hold the database
+
+# MLflow's own defaults retry for minutes. Set before its import, and only where nobody chose.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+_LOGGERS = ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")
+
+
+class RegistryError(RuntimeError):
+    """The registry cannot be reached or does not hold what was asked; the message says what to
+    do."""
+
+
+@contextmanager
+def connect(tracking_uri: str) -> Iterator[MlflowClient]:
+    """A client of the registry at `tracking_uri`, MLflow's fluent API set to the same inside.
+
+    Raises:
+        RegistryError: database file not writable, server unreachable, schema of another MLflow
+            version; also instead of any MLflow or database error inside the block.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    _check_reachable(tracking_uri)
+    # Importing MLflow costs 1-2 s: only where it runs.
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    with _quiet(), _fluent(tracking_uri):
+        try:
+            yield mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise RegistryError(_explain(tracking_uri, error)) from error
+
+
+def _check_reachable(uri: str) -> None:
+    if uri.startswith("sqlite:"):
+        _check_sqlite(uri)
+    elif uri.startswith(("http://", "https://")):
+        _check_server(uri)
+
+
+def _check_sqlite(uri: str) -> None:
+    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    try:
+        # Taking the write lock tells a read-only file, folder or disk, and what is no database.
+        database = sqlite3.connect(path, timeout=LOCK_S, isolation_level=None)
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("ROLLBACK")
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        raise RegistryError(
+            f"registry database {path} cannot be written ({error}); check the folder and its "
+            "permissions, or set registry.tracking_uri to another place"
+        ) from None
+
+
+def _check_server(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=REACH_S):
+            pass
+    except urllib.error.HTTPError:
+        pass  # it answers; what it refuses, MLflow will say
+    except (urllib.error.URLError, OSError) as error:
+        raise RegistryError(
+            f"registry {uri} is not reachable ({getattr(error, 'reason', error)}); start it with "
+            "`make serve`, or set registry.tracking_uri to one that runs, e.g. sqlite:///mlflow.db"
+        ) from None
+
+
+def _explain(uri: str, error: Exception) -> str:
+    first = str(error).strip().partition("\n")[0]
+    if "out-of-date database schema" in str(error):
+        return f"registry {uri} is of another MLflow version: run `mlflow db upgrade {uri}`"
+    return f"registry {uri}: {first}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes on migrations and type hints that MLflow writes to stderr."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _fluent(uri: str) -> Iterator[None]:
+    """The fluent API (which logs models) knows only global URIs: set them, and put them back.
+
+    MLflow's setters also write environment variables, which child processes would inherit, and
+    its getters tell a default from a choice by nobody; hence the look at its module variables.
+    """
+    from mlflow.tracking._model_registry import utils as registry
+    from mlflow.tracking._tracking_service import utils as tracking
+
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    environment = {name: os.environ.get(name) for name in names}
+    before = tracking._tracking_uri, registry._registry_uri
+    tracking.set_tracking_uri(uri)
+    registry.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        tracking.set_tracking_uri(before[0])  # type: ignore[arg-type]
+        registry.set_registry_uri(before[1])  # type: ignore[arg-type]
+        for name, value in environment.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def experiment_id(client: MlflowClient, name: str, artifact_root: Path | str | None) -> str:
+    """The experiment's id, created where it is missing.
+
+    `artifact_root` is where a database without a server keeps files (MLflow's own default is
+    `./mlruns` in the working directory); a server decides for itself.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = None
+        if artifact_root is not None and not client.tracking_uri.startswith("http"):
+            location = (Path(artifact_root).absolute() / name).as_uri()
+        # another process may be first: then its experiment is found below
+        with suppress(MlflowException):
+            return str(client.create_experiment(name, artifact_location=location))
+        found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise RegistryError(
+            f"experiment {name!r} was deleted in MLflow: run `mlflow experiments restore`, or "
+            "`mlflow gc` to be rid of it"
+        )
+    return str(found.experiment_id)

@@ -1,0 +1,101 @@
+"""A LODE as an MLflow model: weights, code, signature, example."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.lode.model import CONFIG, WEIGHTS
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+ARTIFACT = "lode"  # where the weights lie inside the model
+_PYFUNC = Path(__file__).with_name("pyfunc_lode.py")
+_REQUIRES = ("mlflow", "torch", "torchdiffeq", "numpy", "pandas", "pyarrow", "safetensors")
+
+
+def copy_weights(lode_dir: Path, folder: Path) -> Path:
+    """Weights and config, and nothing else that lies beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (WEIGHTS, CONFIG):
+        shutil.copyfile(lode_dir / file, folder / file)
+    return folder
+
+
+def log_model(
+    name: str,
+    weights: Path,
+    package: Path,
+    *,
+    experiment: str,
+    controller: Mapping[str, Any],
+    points: int,
+    tags: Mapping[str, str],
+) -> int:
+    """Log the model in a run of its own and register it; returns the version.
+
+    Args:
+        weights, package: folders as `copy_weights` and `shipping.ship` leave them.
+        controller: mu, n, sigma, horizon (0: all that is left), the parameters' defaults.
+        points: T of the fit, likewise.
+        tags: of the run.
+    """
+    import mlflow
+
+    with mlflow.start_run(
+        experiment_id=experiment, run_name=f"register {name}", tags=dict(tags), nested=True
+    ):
+        mlflow.log_params({**controller, "points": points})
+        with redirect_stderr(StringIO()):  # "Successfully registered model …"
+            info = mlflow.pyfunc.log_model(
+                name="lode",
+                python_model=str(_PYFUNC),
+                artifacts={ARTIFACT: str(weights)},
+                code_paths=[str(package)],
+                model_config={"package": package.name},
+                signature=_signature(controller, points),
+                input_example=_example(controller["mu"]),
+                pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in _REQUIRES],
+                registered_model_name=name,
+            )
+    return int(info.registered_model_version)
+
+
+def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+
+    window = [ColSpec("double", name) for name in ("train_loss", "val_metric", "lr")]
+    params = [
+        ParamSpec("points", "long", points),
+        *(ParamSpec(name, "long", controller[name]) for name in ("mu", "n", "horizon")),
+        ParamSpec("sigma", "double", float(controller["sigma"])),
+        ParamSpec("seed", "long", 0),
+    ]
+    return ModelSignature(
+        inputs=Schema([ColSpec("long", "point"), *window]),
+        outputs=Schema([ColSpec("long", "point"), ColSpec("double", "lr"),
+                        ColSpec("boolean", "decided")]),
+        params=ParamSchema(params),
+    )  # fmt: skip
+
+
+def _example(mu: int) -> Any:
+    """A plausible first window of μ log points."""
+    import pandas as pd
+
+    share = [(i + 1) / mu for i in range(mu)]
+    return pd.DataFrame(
+        {
+            "point": range(1, mu + 1),
+            "train_loss": [2.3 - s for s in share],
+            "val_metric": [0.1 + 0.4 * s for s in share],
+            "lr": [0.01] * mu,
+        }
+    )

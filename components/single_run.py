@@ -1,0 +1,87 @@
+"""One training by hand: `lode train --scheduler …`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.progress import progress
+from components.settings import Settings
+from components.workspace import Workspace
+
+if TYPE_CHECKING:
+    from components.training.execute import Job
+
+
+class SingleRunError(ValueError):
+    """The run asked for is not fully described; the message says what to add."""
+
+
+def single_run(
+    settings: Settings,
+    workspace: Workspace,
+    scheduler: str,
+    peak_lr: float | None,
+    seed: int,
+    out: Path,
+) -> str:
+    """Train one network; write `<out>/<task>/<run_id>.parquet` and `.safetensors`.
+
+    Args:
+        peak_lr: None takes the best of the sweep, where there is one.
+        out: folder; the history and the weights of the best validation point go below it.
+
+    Returns:
+        One line for people: the result and where it lies.
+
+    Raises:
+        SingleRunError: no peak lr given and no sweep to take it from, or one given to `lode`.
+    """
+    from components.training.execute import execute_and_keep
+    from components.training.history import history_path
+
+    job = _job(settings, workspace, scheduler, peak_lr, seed)
+    job = replace(job, histories=out / settings.task)
+    with progress(f"{settings.task} {job.spec.describe()}", settings.training.points) as advance:
+        history = execute_and_keep(job, lambda row: advance(1, _note(row)))
+    test = history.meta["test_metric"]
+    result = f"test {test:.4f}" if test is not None else f"{history.meta['status']}"
+    path = history_path(job.histories, history.run_id)
+    return f"{settings.task} {job.spec.describe()}: {result}; history and weights in {path.parent}"
+
+
+def _job(
+    settings: Settings, workspace: Workspace, scheduler: str, peak_lr: float | None, seed: int
+) -> Job:
+    from components.steps import lode_job, sweep_plan
+
+    template = sweep_plan(settings, workspace).template
+    if scheduler == "lode":
+        if peak_lr is not None:
+            raise SingleRunError("scheduler lode sets the learning rate itself; drop --peak-lr")
+        return lode_job(template, settings, workspace, seed)
+    if peak_lr is None:
+        peak_lr = _best_of_sweep(settings, workspace, scheduler)
+    if not peak_lr > 0:
+        raise SingleRunError(f"--peak-lr {peak_lr:g}: must be greater than 0")
+    spec = replace(template.spec, scheduler=scheduler, peak_lr=peak_lr, seed=seed)
+    return replace(template, spec=spec)
+
+
+def _best_of_sweep(settings: Settings, workspace: Workspace, scheduler: str) -> float:
+    from components.evaluation.accuracy import best_configurations
+    from components.training.history import HistoryError, read_histories
+
+    try:
+        best = best_configurations(read_histories(workspace.histories(settings.task)))
+        return best[scheduler]
+    except (HistoryError, KeyError):
+        raise SingleRunError(
+            f"scheduler {scheduler} needs a peak learning rate: add --peak-lr 0.01, "
+            "or run `lode sweep` first and the best of the sweep is taken"
+        ) from None
+
+
+def _note(row: dict[str, float]) -> str:
+    return f"loss {row['train_loss']:.3f}  metric {row['val_metric']:.4f}  lr {row['lr']:.2e}"

@@ -1,0 +1,144 @@
+"""Validation of a sweep: structural faults stop, bad runs are quarantined, nothing is deleted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from components.training.history import (
+    History,
+    HistoryError,
+    digest,
+    history_path,
+    read_history,
+    write_text,
+)
+from components.validation import docs
+from components.validation.checks import Checker, Outcome
+from components.validation.tables import Sweep, Tables, read_tables
+from components.validation.verdict import ValidationResult, judge
+
+REPORT = "validation.json"
+DOCS = "data_docs"
+
+
+class ValidationError(ValueError):
+    """The histories cannot be learned from; the message names runs, rows and remedy."""
+
+
+def validate(
+    folder: Path,
+    *,
+    report_dir: Path,
+    task: str,
+    schedulers: list[str],
+    peak_lrs: list[float],
+    seeds: list[int],
+    updates: int,
+    points: int,
+    sampler: str = "grid",
+    max_train_loss: float = 100.0,
+    max_quarantined: float = 0.2,
+) -> ValidationResult:
+    """Check the histories of a sweep with Great Expectations.
+
+    Writes `<report_dir>/validation.json` (identical bytes for identical histories and settings)
+    and `<report_dir>/data_docs/index.html`, also when it stops.
+
+    Args:
+        folder: `data/histories/<task>`; read, never changed.
+        report_dir: `reports/<task>`.
+        task, schedulers, peak_lrs, seeds, updates, points, sampler: the declared sweep.
+        max_train_loss: a larger loss makes a run bad.
+        max_quarantined: stop when a larger share of the runs, in [0, 1], is bad.
+
+    Raises:
+        ValidationError: the folder is empty, or a structural fault: unreadable file, foreign
+            schema or task, other N or T, duplicates, incomplete grid, a scheduler without a good
+            run, too many bad runs. All faults are named in one message.
+    """
+    declared = Sweep(
+        task, tuple(schedulers), tuple(peak_lrs), tuple(seeds), updates, points,
+        "tpe" if sampler == "tpe" else "grid", max_train_loss, max_quarantined,
+    )  # fmt: skip
+    folder, report_dir = Path(folder), Path(report_dir)
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        raise ValidationError(f"{folder}: no histories to validate; run `lode sweep` first")
+    tables = read_tables(paths, declared)
+    checker = Checker()
+    result = judge(tables, declared, checker)
+    write_text(report_dir / REPORT, _report(result, declared, tables))
+    docs.write(checker, result, report_dir / DOCS)
+    if not result.success:
+        faults = "\n  - ".join(result.stops)
+        raise ValidationError(
+            f"validation of {folder} stopped:\n  - {faults}\n"
+            f"all rows: {report_dir / REPORT}, pages: {report_dir / DOCS / 'index.html'}"
+        )
+    return result
+
+
+def accepted_histories(folder: Path, report: Path) -> list[History]:
+    """The histories that validation accepted, by run id.
+
+    Args:
+        folder: `data/histories/<task>`.
+        report: the `validation.json` of that folder.
+
+    Raises:
+        ValidationError: no validation.json, or it did not pass, or the histories changed since.
+        HistoryError: an accepted history cannot be read any more.
+    """
+    try:
+        verdict = json.loads(Path(report).read_text(encoding="utf-8"))
+        accepted, expected = verdict["accepted"], verdict["histories_digest"]
+    except FileNotFoundError:
+        raise ValidationError(f"{report}: no such file; run `lode validate` first") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValidationError(
+            f"{report}: not a validation report ({error!r}); run `lode validate` again"
+        ) from None
+    if not verdict["success"]:
+        reasons = "\n  - ".join(verdict["stopped_by"])
+        raise ValidationError(f"{report}: validation did not pass:\n  - {reasons}")
+    try:
+        histories = [read_history(history_path(Path(folder), run_id)) for run_id in accepted]
+    except HistoryError as error:
+        raise ValidationError(f"{error}; then run `lode validate` again") from None
+    if digest(histories) != expected:
+        raise ValidationError(
+            f"{folder}: histories changed since {report} was written; run `lode validate` again"
+        )
+    return histories
+
+
+def _report(result: ValidationResult, declared: Sweep, tables: Tables) -> str:
+    """validation.json: no times, no ids, no paths, so equal input gives equal bytes."""
+    report = {
+        "task": result.task,
+        "success": result.success,
+        "stopped_by": list(result.stops),
+        "counts": {
+            "files": result.files,
+            "unreadable": int(tables.files["problem"].notna().sum()),
+            "runs": len(tables.runs),
+            "points": result.points,
+            "accepted": len(result.accepted),
+            "quarantined": len(result.quarantined),
+            "outside_sweep": len(result.outside),
+        },
+        "declared": asdict(declared),
+        "histories_digest": result.histories_digest,
+        "accepted": list(result.accepted),
+        "quarantined": [asdict(bad) for bad in result.quarantined],
+        "outside_sweep": list(result.outside),
+        "expectations": [_expectation(outcome) for outcome in result.outcomes],
+    }
+    return json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _expectation(outcome: Outcome) -> dict[str, Any]:
+    return {**asdict(outcome), "failed_rows": len(outcome.rows)}

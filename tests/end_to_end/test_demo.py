@@ -1,0 +1,100 @@
+"""`make demo` (which is `python -m flows`) from beginning to end, on tiny settings."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(600)]
+
+
+def query(folder: Path, sql: str) -> list[tuple[str, ...]]:
+    """Ask the database of the server that Prefect started for the flow run."""
+    database = f"file:{folder / '.lode/prefect/prefect.db'}?mode=ro"
+    with sqlite3.connect(database, uri=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_it_ends_with_the_result_table_and_the_report(demo: Any) -> None:
+    page = demo.root / "reports" / demo.task / "index.html"
+    assert page.is_file() and str(page.relative_to(demo.root)) in demo.printed
+    for scheduler in ("constant", "onecycle", "lode"):
+        assert scheduler in demo.printed.lower()
+    assert "Traceback" not in demo.printed
+
+
+def test_prefect_writes_nothing_but_its_own_folder(demo: Any) -> None:
+    assert (demo.root / ".lode/prefect/prefect.db").is_file()
+
+
+def test_names_tell_runs_apart(demo: Any) -> None:
+    [(flow_run, state)] = query(demo.root, "select name, state_name from flow_run")
+    assert flow_run.startswith(f"pipeline {demo.task} · ") and len(flow_run.rpartition(" ")[2]) == 8
+    assert state == "Completed"
+    names = [name for (name,) in query(demo.root, "select name from task_run order by start_time")]
+    assert names == [
+        f"sweep {demo.task} · 4 runs",
+        f"validate {demo.task}",
+        f"fit {demo.task} · 20 updates",
+        f"register lode-{demo.task}",
+        f"train {demo.task} · 6 runs",
+        f"evaluate {demo.task} · 2 seeds",
+        "publish the results as artifacts",
+        "record the outputs in DVC",
+    ]
+
+
+def test_the_flow_run_shows_table_figure_and_validation(demo: Any) -> None:
+    found = query(demo.root, "select key, type, data from artifact where flow_run_id is not null")
+    data = {key: (kind, json.loads(text)) for key, kind, text in found}
+    kind, table = data[f"result-{demo.task}"]
+    rows = json.loads(table) if isinstance(table, str) else table
+    assert kind == "table"
+    assert [row["scheduler"] for row in rows] == ["lode", "constant", "onecycle"]
+    evaluation = json.loads((demo.root / "reports" / demo.task / "evaluation.json").read_text())
+    mean = evaluation["schedulers"]["onecycle"]["test"]["mean"]
+    assert rows[2]["test"].startswith(f"{mean:.4f} ± ")
+    kind, url = data[f"learning-rate-{demo.task}"]
+    assert kind == "image" and url.startswith("data:image/svg+xml;base64,")
+    kind, text = data[f"validation-{demo.task}"]
+    assert kind == "markdown" and "4 of 4 runs accepted" in text
+
+
+def test_a_second_time_nothing_is_computed_and_prefect_not_started(demo: Any) -> None:
+    before = demo.outputs()
+    done = demo.call("flows")
+    assert done.returncode == 0 and "every step is up to date" in done.stderr
+    assert done.stdout.strip() and done.stdout.strip() in demo.printed, "the same table"
+    assert demo.outputs() == before
+    assert query(demo.root, "select count(*) from flow_run") == [(1,)]
+
+
+def test_a_fault_is_one_message_and_loses_nothing(demo: Any, tmp_path: Path) -> None:
+    clone = demo.copy(tmp_path / "clone")
+    victim = min((clone.root / "data/histories" / demo.task).glob("*.parquet"))
+    victim.write_bytes(victim.read_bytes()[:200])
+    before = runs(clone)
+    done = clone.call("flows")
+    assert done.returncode == 1
+    assert victim.name in done.stderr and "delete it" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 12
+    assert runs(clone) == before
+
+
+def runs(clone: Any) -> dict[str, int]:
+    return {name: at for name, at in clone.outputs().items() if name.startswith("data/")}
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("task=mnist1d-cn", "did you mean 'mnist1d-cnn'?"), ("sweep.peak_lrs=[-1]", "peak_lrs")],
+)
+def test_impossible_settings_stop_before_any_work(option: str, message: str, clone: Any) -> None:
+    before = sorted(clone.root.iterdir())
+    done = clone.call("flows", "--set", option)
+    assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert sorted(clone.root.iterdir()) == before

@@ -1,0 +1,112 @@
+import random
+
+import pytest
+
+from components.evaluation.accuracy import (
+    EvaluationError,
+    best_baseline,
+    best_configurations,
+    best_run,
+    configurations,
+    results,
+)
+from components.evaluation.walltime import relative_cost, seconds_per_epoch, total_seconds
+
+
+def test_the_best_mean_over_seeds_is_chosen_per_scheduler(synthetic):
+    chosen = best_configurations(synthetic.sweep())
+    assert chosen == {"constant": 0.01, "cosine": 0.01, "exp-decay": 0.01, "onecycle": 0.05}
+    assert best_baseline(synthetic.sweep()) == ("onecycle", 0.05)
+
+
+def test_one_lucky_seed_does_not_win(synthetic):
+    steady = [synthetic.history("cosine", 0.01, seed, level=0.90) for seed in range(3)]
+    lucky = [synthetic.history("cosine", 0.05, s, level=v) for s, v in enumerate((0.99, 0.8, 0.8))]
+    assert best_configurations(steady + lucky) == {"cosine": 0.01}
+
+
+def test_test_metrics_play_no_part(synthetic):
+    sweep = synthetic.sweep()
+    before = (best_configurations(sweep), best_baseline(sweep), best_run(sweep).run_id)
+    for run in sweep:  # the validation's losers get the best test metrics
+        run.meta["test_metric"] = 1.0 - run.meta["test_metric"]
+    assert (best_configurations(sweep), best_baseline(sweep), best_run(sweep).run_id) == before
+
+
+def test_the_best_validation_point_counts_not_the_last(synthetic):
+    early = synthetic.history("cosine", 0.01, 0, level=0.90)
+    early.points.loc[early.points["point"] == 20, "val_metric"] = 0.97
+    late = synthetic.history("cosine", 0.05, 0, level=0.93)
+    assert best_configurations([early, late]) == {"cosine": 0.01}
+
+
+def test_a_diverged_seed_counts_as_the_worst_of_the_sweep(synthetic):
+    runs = [synthetic.history("cosine", 0.01, seed, level=0.90) for seed in range(4)]
+    runs += [
+        synthetic.history("cosine", 0.05, seed, level=0.95, diverged=seed == 0) for seed in range(4)
+    ]
+    worst = min(run.points["val_metric"].min() for run in runs)
+    assert best_configurations(runs) == {"cosine": 0.01}
+    broken = next(c for c in configurations(runs) if c.peak_lr == 0.05)
+    good = [run.points["val_metric"].max() for run in runs[5:]]
+    assert broken.validation.mean == pytest.approx((sum(good) + worst) / 4)
+    assert broken.diverged == 1 and broken.validation.n == 4
+
+
+def test_a_scheduler_that_always_diverges_is_shown_not_dropped(synthetic):
+    runs = [synthetic.history("cosine", 0.01, 0)]
+    runs += [synthetic.history("constant", p, 0, diverged=True) for p in (0.05, 0.01)]
+    assert best_configurations(runs) == {"constant": 0.01, "cosine": 0.01}
+
+
+def test_ties_and_the_order_of_files_do_not_matter(synthetic):
+    runs = synthetic.sweep()
+    for run in runs:
+        run.points["val_metric"] = 0.5
+    shuffled = list(runs)
+    random.Random(1).shuffle(shuffled)
+    assert best_configurations(runs) == best_configurations(shuffled)
+    assert set(best_configurations(runs).values()) == {min(synthetic.PEAKS)}
+    assert best_run(runs).run_id == best_run(shuffled).run_id == min(r.run_id for r in runs)
+    assert best_baseline(shuffled) == ("constant", min(synthetic.PEAKS))
+
+
+def test_best_run_ignores_diverged_runs(synthetic):
+    good = synthetic.history("cosine", 0.01, 0, level=0.8)
+    broken = synthetic.history("cosine", 0.05, 0, level=0.99, diverged=True)
+    assert best_run([broken, good]) is good
+    with pytest.raises(EvaluationError, match="no run of the sweep is completed"):
+        best_run([broken])
+
+
+def test_a_sweep_without_validation_values_says_so(synthetic):
+    run = synthetic.history("cosine", 0.01, 0)
+    run.points = run.points.iloc[:0]
+    with pytest.raises(EvaluationError, match=r"logged a validation metric.*lode sweep"):
+        best_configurations([run])
+
+
+def test_results_are_means_over_completed_seeds(synthetic):
+    runs = synthetic.scheduled()
+    runs = [r for r in runs if not (r.meta["scheduler"] == "cosine" and r.meta["seed"] == 103)]
+    runs.append(synthetic.history("cosine", 0.01, 103, diverged=True))
+    found = results(runs)
+    assert list(found) == ["constant", "cosine", "exp-decay", "onecycle", "lode"]
+    cosine = found["cosine"]
+    assert (cosine.diverged, cosine.test.n, cosine.test_by_seed[103]) == (1, 5, None)
+    assert list(cosine.test_by_seed) == [100, 101, 102, 103, 104, 105]
+    values = [v for v in cosine.test_by_seed.values() if v is not None]
+    assert cosine.test.mean == pytest.approx(sum(values) / 5)
+    assert cosine.sharpness.n == 5 and cosine.sharpness_residual == 1e-4
+    assert found["lode"].peak_lr is None
+
+
+def test_walltime(synthetic):
+    runs = [synthetic.history("cosine", 0.01, seed) for seed in range(3)]
+    runs.append(synthetic.history("cosine", 0.01, 3, diverged=True))
+    runs[3].meta["seconds_per_epoch"] = 100.0
+    found = seconds_per_epoch(runs)
+    assert found.n == 3 and found.mean < 1
+    assert total_seconds(runs) == pytest.approx(3 * 2.0 + 0.5)
+    assert relative_cost(found, found) == 1.0
+    assert relative_cost(found, seconds_per_epoch([])) is None

@@ -1,0 +1,128 @@
+"""`make serve` for real: both servers up, a flow run seen in both, and nothing left afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TASK = "mnist1d-cnn"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("serve"),
+    pytest.mark.skipif(not Path("/proc").exists(), reason="looks for left-over servers in /proc"),
+]
+SETTINGS = """
+task: mnist1d-cnn
+training: {updates: 20, points: 10, train_samples: 200, device: cpu}
+sweep: {schedulers: [constant, onecycle], peak_lrs: [0.01], seeds: [0, 1]}
+lode: {fit: {updates: 10}, scheduler: {mu: 3, n: 2}}
+evaluation: {seeds: [100, 101], sharpness: none}
+"""
+
+
+def ask(url: str, body: dict[str, Any] | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def still_running(sessions: list[int]) -> list[str]:
+    """Command lines of the processes of these sessions that are not zombies."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) in sessions and fields[0] != "Z":
+                found.append((entry / "cmdline").read_text().replace("\0", " "))
+        except (OSError, IndexError, ValueError):
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A workspace with both servers, started as `make serve` does; its SIGTERM is a test too."""
+    folder = tmp_path_factory.mktemp("serve")
+    (folder / "params.yaml").write_text(SETTINGS)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "infra/serve.py"), "--prefect-port=0", "--mlflow-port=0"],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    announced = folder / ".lode/serve.json"
+    deadline = time.monotonic() + 200
+    while not announced.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if not announced.exists():
+        process.terminate()
+        pytest.fail(process.communicate()[0])
+    facts = json.loads(announced.read_text())
+    yield folder, facts
+    assert still_running(facts["processes"]), "the servers should have been up until now"
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, printed
+    assert facts["prefect"] in printed and facts["mlflow"] in printed and "stopped" in printed
+    assert not announced.exists()
+    assert still_running(facts["processes"]) == []
+
+
+def test_a_flow_run_shows_in_both(serving: tuple[Path, dict[str, Any]]) -> None:
+    folder, urls = serving
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "flows"], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert urls["prefect"] in done.stderr
+
+    [run] = ask(f"{urls['prefect']}/api/flow_runs/filter", {})
+    assert run["name"].startswith(f"pipeline {TASK} · ") and run["state_type"] == "COMPLETED"
+    artifacts = ask(f"{urls['prefect']}/api/artifacts/filter", {})
+    assert {a["key"] for a in artifacts if a["flow_run_id"] == run["id"]} == {
+        f"{kind}-{TASK}" for kind in ("result", "learning-rate", "validation")
+    }
+    api = f"{urls['mlflow']}/api/2.0/mlflow"
+    alias = ask(f"{api}/registered-models/alias?name=lode-{TASK}&alias=champion")
+    assert alias["model_version"]["version"] == "1"
+
+
+def test_the_user_interfaces_answer(serving: tuple[Path, dict[str, Any]]) -> None:
+    _, urls = serving
+    for url in (urls["prefect"], urls["mlflow"]):
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            assert b"<html" in answer.read().lower()
+
+
+def test_a_second_one_says_where_the_first_is(serving: tuple[Path, dict[str, Any]]) -> None:
+    folder, facts = serving
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "infra/serve.py")], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert facts["prefect"] in done.stderr and str(facts["pid"]) in done.stderr
+
+
+def test_a_server_that_cannot_start_is_named_with_its_log(tmp_path: Path) -> None:
+    bad = SETTINGS + "registry: {tracking_uri: sqlite:///params.yaml}\n"  # no database
+    (tmp_path / "params.yaml").write_text(bad)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "infra/serve.py"), "--prefect-port=0", "--mlflow-port=0"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "mlflow has gone" in done.stderr and "mlflow.log" in done.stderr
+    assert "Traceback" not in done.stderr.splitlines()[0]
+    assert not (tmp_path / ".lode/serve.json").exists()

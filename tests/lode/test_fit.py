@@ -1,0 +1,314 @@
+"""The fit: it learns, repeats itself bit for bit, survives a kill, and names what it cannot use."""
+
+from __future__ import annotations
+
+import copy
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from components.lode import fit as fit_module
+from components.lode import quality
+from components.lode.channels import LR, METRIC, NAMES
+from components.lode.errors import LODEError
+from components.lode.fit import CHECKPOINT, FitConfig, FitResult, fit, one_cycle, path_length
+from components.lode.model import CONFIG, LODE, WEIGHTS
+from components.training.history import History, digest, read_histories, write_history
+
+SHORT = FitConfig(updates=240, batch_size=100, peak_lr=0.02)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def check_often() -> Iterator[None]:
+    """Checkpoints every 60 updates, so that short fits have some."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_module, "CHECK_EVERY", 60)
+        yield
+
+
+@pytest.fixture(scope="module")
+def fitted(
+    histories: list[History], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, FitResult]:
+    folder = tmp_path_factory.mktemp("lode")
+    return folder, fit(histories, folder=folder, mu=4, settings=SHORT)
+
+
+def test_it_learns_what_is_there_to_learn(fitted: tuple[Path, FitResult]) -> None:
+    _, result = fitted
+    errors = result.summary["table_a1"]
+    for share in ("5%", "50%"):
+        for split, runs in (("fitted", 12), ("held_out", 6)):
+            assert errors[share][split]["train_loss"]["runs"] == runs
+            assert errors[share][split]["train_loss"]["mean"] < 0.25
+            assert errors[share][split]["val_metric"]["mean"] < 0.25
+    assert result.summary["rank"]["all"]["of"] == 18
+    assert result.summary["rank"]["held_out"]["of"] == 6
+    first, last = result.summary["errors"][0][1], result.summary["errors"][-1][1]
+    assert last < first
+
+
+def test_what_is_saved_is_the_result(
+    fitted: tuple[Path, FitResult], histories: list[History]
+) -> None:
+    folder, result = fitted
+    assert {path.name for path in folder.iterdir()} == {WEIGHTS, CONFIG}
+    loaded = LODE.load(folder)
+    assert all(
+        torch.equal(value, loaded.state_dict()[name])
+        for name, value in result.lode.state_dict().items()
+    )
+    config = loaded.config
+    assert (config.task, config.points) == ("mnist1d-cnn", 30)
+    assert config.histories_digest == digest(histories)
+    assert config.fit == json.loads(json.dumps(result.summary))
+    assert config.fit["fitted"] == 12 and config.fit["held_out"] == 6
+
+
+def test_the_initial_schedule_is_that_of_the_best_configuration(
+    fitted: tuple[Path, FitResult], histories: list[History]
+) -> None:
+    final: dict[Any, list[float]] = {}
+    for history in histories:
+        last = history.points["val_metric"].iloc[-1]
+        final.setdefault(history.configuration, []).append(float(last))
+    best = max(final, key=lambda configuration: np.mean(final[configuration]))
+    expected = next(h for h in histories if h.configuration == best).points["lr"]
+    assert fitted[1].lode.config.initial_schedule == tuple(expected)
+
+
+def test_the_same_fit_gives_the_same_bytes(
+    fitted: tuple[Path, FitResult], histories: list[History], tmp_path: Path
+) -> None:
+    torch.manual_seed(123)  # whatever was drawn before
+    state = torch.random.get_rng_state()
+    fit(histories, folder=tmp_path, mu=4, settings=SHORT)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for name in (WEIGHTS, CONFIG):
+        assert (tmp_path / name).read_bytes() == (fitted[0] / name).read_bytes()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from components.lode import fit as module
+from components.training.history import read_histories
+
+def kill(done, error):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+module.CHECK_EVERY = 60
+settings = module.FitConfig(updates=240, batch_size=100, peak_lr=0.02)
+module.fit(read_histories(Path(sys.argv[1])), folder=Path(sys.argv[2]), mu=4, settings=settings,
+           progress=kill)
+"""
+
+
+def test_a_killed_fit_continues_to_the_same_bytes(
+    fitted: tuple[Path, FitResult], histories: list[History], tmp_path: Path
+) -> None:
+    for history in histories:
+        write_history(history, tmp_path / "histories")
+    stored = read_histories(tmp_path / "histories")
+    folder = tmp_path / "lode"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "histories"), str(folder)], check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+    done: list[int] = []
+    fit(stored, folder=folder, mu=4, settings=SHORT, progress=lambda n, _: done.append(n))
+    assert done == [120, 180, 240]  # not from 60
+    fit(stored, folder=tmp_path / "whole", mu=4, settings=SHORT)
+    for name in (WEIGHTS, CONFIG):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+class StopError(Exception):
+    pass
+
+
+def interrupt(done: int, error: float) -> None:
+    raise StopError
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
+def test_a_checkpoint_of_another_fit_or_a_broken_one_is_ignored(
+    histories: list[History], tmp_path: Path, damage: bytes | None
+) -> None:
+    with pytest.raises(StopError):
+        fit(histories, folder=tmp_path, mu=4, settings=SHORT, progress=interrupt)
+    if damage is not None:
+        (tmp_path / CHECKPOINT).write_bytes(damage)
+    done: list[int] = []
+    other = FitConfig(updates=2, seed=1)
+    fit(histories, folder=tmp_path, mu=4, settings=other, progress=lambda n, _: done.append(n))
+    assert done == [2]
+
+
+def test_diverged_runs_are_left_out_and_counted(histories: list[History], tmp_path: Path) -> None:
+    lost = copy.deepcopy(histories[0])
+    lost.meta |= {"status": "diverged", "seed": 9, "run_id": "f" * 16}
+    lost.points = lost.points.iloc[:7].assign(train_loss=np.nan)
+    result = fit([*histories, lost], folder=tmp_path, mu=4, settings=FitConfig(updates=1))
+    assert (result.summary["histories"], result.summary["diverged"]) == (18, 1)
+
+
+def test_without_held_out_seeds_the_last_weights_are_kept(
+    histories: list[History], tmp_path: Path
+) -> None:
+    settings = FitConfig(updates=70, held_out_seeds=0)
+    result = fit(histories, folder=tmp_path, mu=4, settings=settings)
+    assert result.summary["best_update"] == 70
+    assert result.summary["best_error"] is None
+    assert result.summary["rank"]["held_out"] is None
+    assert "held_out" not in result.summary["table_a1"]["5%"]
+
+
+def test_a_small_batch_and_the_other_architectures_run(
+    histories: list[History], tmp_path: Path
+) -> None:
+    for encoder, solver in (("gru", "rk4"), ("ode-rnn", "dopri5")):
+        folder = tmp_path / f"{encoder}-{solver}"
+        settings = FitConfig(updates=3, batch_size=4)
+        fit(histories, folder=folder, mu=4, settings=settings, encoder=encoder, solver=solver)
+        config = LODE.load(folder).config
+        assert (config.encoder, config.solver) == (encoder, solver)
+
+
+def _none_completed(histories: list[History]) -> None:
+    for history in histories:
+        history.meta["status"] = "diverged"
+
+
+def _two_tasks(histories: list[History]) -> None:
+    histories[0].meta["task"] = "fashion-mnist-cnn"
+
+
+def _two_lengths(histories: list[History]) -> None:
+    histories[0].meta["points"] = 20
+
+
+def _cut(histories: list[History]) -> None:
+    histories[0].points = histories[0].points.iloc[:-1]
+
+
+def _nan(histories: list[History]) -> None:
+    histories[0].points.loc[3, "val_metric"] = np.nan
+
+
+def _one_seed(histories: list[History]) -> None:
+    for history in histories:
+        history.meta["seed"] = 0
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda histories: histories.clear(), "none of 0 histories.*run `lode sweep` first"),
+        (_none_completed, "none of 18 histories is of a completed run"),
+        (_two_tasks, "several tasks: fashion-mnist-cnn, mnist1d-cnn"),
+        (_two_lengths, "several lengths: 20, 30"),
+        (_cut, r"constant 0.01 seed 0 \(\w+\) has 29 of 30 points; quarantine it"),
+        (_nan, r"constant 0.01 seed 0 \(\w+\) has values that are not finite"),
+        (_one_seed, r"held_out_seeds = 1 leaves none of the seeds \[0\] to fit"),
+    ],
+)
+def test_histories_that_cannot_be_fitted_are_named(
+    histories: list[History],
+    tmp_path: Path,
+    spoil: Callable[[list[History]], None],
+    message: str,
+) -> None:
+    spoiled = copy.deepcopy(histories)
+    spoil(spoiled)
+    with pytest.raises(LODEError, match=message):
+        fit(spoiled, folder=tmp_path, mu=4, settings=SHORT)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mu", [1, 31])
+def test_a_window_longer_than_the_histories_is_refused(
+    histories: list[History], tmp_path: Path, mu: int
+) -> None:
+    with pytest.raises(LODEError, match=f"mu = {mu} must lie between 2 and"):
+        fit(histories, folder=tmp_path, mu=mu, settings=SHORT)
+
+
+def test_a_fit_that_explodes_says_so(histories: list[History], tmp_path: Path) -> None:
+    wild = FitConfig(updates=50, peak_lr=1e12)
+    with pytest.raises(LODEError, match=r"no longer finite at update \d+; lower"):
+        fit(histories, folder=tmp_path, mu=4, settings=wild)
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    rates = [one_cycle(update, 1000, 0.01) for update in range(1001)]
+    assert rates[0] == pytest.approx(0.01 / 25)
+    assert rates[300] == pytest.approx(0.01)
+    assert rates[1000] == pytest.approx(0.01 / 25_000)
+    assert np.argmax(rates) == 300
+    assert rates[150] == pytest.approx((0.01 + 0.01 / 25) / 2)
+
+
+def test_path_length_is_the_sum_of_segments_in_units_of_the_spread() -> None:
+    # Two paths along the first axis, one straight, one there and back; the second axis is still.
+    path = torch.zeros(2, 5, 2)
+    path[0, :, 0] = torch.arange(5.0)
+    path[1, :, 0] = torch.tensor([0.0, 4.0, 0.0, 4.0, 0.0])
+    spread = path[..., 0].std()
+    assert torch.allclose(path_length(path), torch.tensor([4.0, 16.0]) / spread, atol=1e-4)
+    assert torch.allclose(path_length(100 * path), path_length(path), atol=1e-3)
+
+
+def test_the_path_penalty_shortens_paths(histories: list[History], tmp_path: Path) -> None:
+    lengths = []
+    for penalty in (0.0, 10.0):
+        settings = FitConfig(updates=100, peak_lr=0.01, path_penalty=penalty)
+        lode = fit(histories, folder=tmp_path / str(penalty), mu=4, settings=settings).lode
+        series = np.stack([h.points[list(NAMES)].to_numpy() for h in histories])
+        times = np.arange(1, 31) / 30
+        latents = lode.latents(lode.encode_series(times, series), times)
+        lengths.append(float(path_length(latents.detach()).mean()))
+    assert lengths[1] < 0.8 * lengths[0]
+
+
+class Exact:
+    """A LODE that knows the truth up to a given error; knows nothing of the `unknown` runs."""
+
+    def __init__(self, lode: LODE, series: np.ndarray, offset: np.ndarray) -> None:
+        self.config, self.series, self.offset = lode.config, series, offset
+
+    def predict(self, times: np.ndarray, series: np.ndarray, at: np.ndarray) -> np.ndarray:
+        rows = [int(np.abs(self.series[:, 0] - one[0]).sum(1).argmin()) for one in series]
+        columns = np.round(at * self.series.shape[1]).astype(int) - 1
+        return self.series[rows][:, columns] + self.offset
+
+
+def test_table_a1_and_rank_by_hand(
+    fitted: tuple[Path, FitResult], histories: list[History]
+) -> None:
+    series = np.stack([h.points[list(NAMES)].to_numpy() for h in histories])
+    held_out = np.array([h.meta["seed"] == 2 for h in histories])
+    metric = series[..., METRIC]
+    knows: Any = Exact(fitted[1].lode, series, np.array([0.0, 0.1, 0.0]))
+    table = quality.table_a1(knows, series, held_out)["50%"]["held_out"]
+    assert table["val_metric"]["mean"] == pytest.approx(0.1**2 / metric.var())
+    assert table["val_metric"]["std"] == pytest.approx(0, abs=1e-9)
+    assert table["train_loss"]["mean"] == table["log_lr"]["mean"] == 0
+    final = metric[:, -1]
+    best = {"rank": 1, "of": 18, "metric": final.max(), "best": final.max()}
+    assert quality.selected_trial(knows, series) == pytest.approx(best)
+    backwards = series.copy()
+    backwards[..., METRIC] *= -1
+    knows = Exact(fitted[1].lode, backwards, np.zeros(3))
+    knows.series[:, 0] = series[:, 0]  # it must recognise the runs it is shown
+    assert quality.selected_trial(knows, series)["rank"] == 18
+    assert LR == 2

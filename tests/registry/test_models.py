@@ -1,0 +1,217 @@
+"""The registered LODE: lineage, idempotence, and loading where this project does not exist."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.lode.model import CONFIG, LODE, WEIGHTS
+from components.lode.scheduler import LODEScheduler
+from components.registry import RegistryError, champion, fetch, register
+from components.registry.connection import connect
+
+from .conftest import POINTS, make_history
+
+TASK = "mnist1d-cnn"
+TAGS = {"histories_digest": "h" * 64, "settings_digest": "s" * 64, "git_revision": "abc",
+        "sweep_runs": "8"}  # fmt: skip
+MU = 4
+LOGGED = ["point", "train_loss", "val_metric", "lr"]
+
+
+def registered(lode_dir: Path, tracking_uri: str, **changed: Any) -> Any:
+    arguments: dict[str, Any] = {"task": TASK, "tags": TAGS, "mu": MU, "n": 6, "sigma": 0.3}
+    root = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
+    return register(
+        lode_dir, tracking_uri=tracking_uri, artifact_root=root, **(arguments | changed)
+    )
+
+
+def test_register_once_with_lineage_signature_and_example(
+    lode_dir: Path, tracking_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    first = registered(lode_dir, tracking_uri)
+    assert (first.name, first.version, first.uri) == (f"lode-{TASK}", 1, f"models:/lode-{TASK}/1")
+    assert TAGS.items() <= first.tags.items()
+    assert registered(lode_dir, tracking_uri) == first, "nothing changed, nothing registered"
+    assert champion(TASK, tracking_uri=tracking_uri) == first
+    assert list(elsewhere.iterdir()) == [], "no ./mlruns in the working directory"
+    assert "MLFLOW_REGISTRY_URI" not in os.environ and "MLFLOW_TRACKING_URI" not in os.environ
+
+    with connect(tracking_uri) as client:
+        import mlflow
+
+        assert client.get_run(first.run_id).data.tags["git_revision"] == "abc"
+        info = mlflow.models.get_model_info(first.uri)
+        assert [column.name for column in info.signature.inputs] == LOGGED
+        assert {p.name: p.default for p in info.signature.params} == {
+            "points": POINTS, "mu": MU, "n": 6, "horizon": 0, "sigma": 0.3, "seed": 0,
+        }  # fmt: skip
+        example = mlflow.pyfunc.load_model(first.uri).input_example
+        assert list(example["point"]) == [1, 2, 3, 4]
+    stored = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    assert {WEIGHTS, CONFIG, "pyfunc_lode.py", "scheduler.py"} <= {path.name for path in stored}
+    assert not [path for path in stored if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+
+
+def test_a_change_makes_a_new_version_and_promotion_is_a_choice(
+    lode_dir: Path, tracking_uri: str, tmp_path: Path
+) -> None:
+    one = registered(lode_dir, tracking_uri)
+    two = registered(
+        lode_dir, tracking_uri, tags=TAGS | {"settings_digest": "t" * 64}, promote=False
+    )
+    assert two.version == 2
+    assert champion(TASK, tracking_uri=tracking_uri) == one
+    assert registered(lode_dir, tracking_uri, tags=TAGS | {"settings_digest": "t" * 64}) == two
+    assert champion(TASK, tracking_uri=tracking_uri) == two
+
+    other = LODE.load(lode_dir)
+    other.readout.bias.data += 1.0
+    other.save(tmp_path / "other")
+    three = registered(tmp_path / "other", tracking_uri)
+    assert three.version == 3
+    folder = fetch(f"models:/lode-{TASK}@champion", tracking_uri=tracking_uri)
+    assert (folder / WEIGHTS).read_bytes() == (tmp_path / "other" / WEIGHTS).read_bytes()
+    folder = fetch(one.uri, tracking_uri=tracking_uri, folder=tmp_path / "fetched")
+    assert folder == tmp_path / "fetched"
+    assert (folder / WEIGHTS).read_bytes() == (lode_dir / WEIGHTS).read_bytes()
+    LODE.load(folder)
+
+
+# ------------------------------------------------------------- where the project does not exist
+
+# Run by a Python that cannot import this project: no PYTHONPATH, another working directory, and
+# the finder of the editable installation taken out.
+FRESH = """
+import json, sys
+sys.meta_path[:] = [f for f in sys.meta_path if "editable" not in repr(f).lower()]
+sys.path[:] = [p for p in sys.path if "editable" not in p]
+sys.path_hooks[:] = [h for h in sys.path_hooks if "editable" not in repr(h).lower()]
+try:
+    import components
+    raise SystemExit("this project is importable: the test would prove nothing")
+except ImportError:
+    pass
+import mlflow, pandas as pd
+given = json.load(sys.stdin)
+mlflow.set_tracking_uri(given["uri"])
+model = mlflow.pyfunc.load_model(given["model"])
+answers = [model.predict(pd.DataFrame(w["rows"]), params=w["params"])
+           for w in given["windows"]]
+foreign = [m.__file__ for m in list(sys.modules.values())
+           if (getattr(m, "__file__", None) or "").startswith(given["repository"])
+           and ".venv" not in m.__file__]
+print(json.dumps({"answers": [a.to_dict("list") for a in answers], "foreign": foreign,
+                  "components": "components" in sys.modules}))
+"""
+
+
+def ask_fresh_process(
+    uri: str, model: str, windows: list[tuple[pd.DataFrame, dict[str, Any]]], cwd: Path
+) -> dict[str, Any]:
+    given = {
+        "uri": uri,
+        "model": model,
+        "repository": str(Path(__file__).parents[2]),
+        "windows": [{"rows": frame.to_dict("list"), "params": params} for frame, params in windows],
+    }
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH],
+        input=json.dumps(given),
+        cwd=cwd,
+        env=environment | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    assert not answer["components"] and not answer["foreign"]
+    return answer
+
+
+@pytest.mark.slow
+def test_the_champion_loads_where_this_project_does_not_exist_and_decides_the_same(
+    lode_dir: Path, tracking_uri: str, tmp_path: Path
+) -> None:
+    registered(lode_dir, tracking_uri)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    run = make_history("cosine", 0.05, seed=7).points[LOGGED]
+    seed = {"seed": 3}
+    windows = [(run.iloc[:now], seed) for now in (2, 4, 7, 12, POINTS - 2, POINTS)]
+    windows += [(run.iloc[8:12], seed), (run.iloc[8:12], {"seed": 4, "n": 9})]
+    answer = ask_fresh_process(tracking_uri, f"models:/lode-{TASK}@champion", windows, elsewhere)
+    answers = [pd.DataFrame(each) for each in answer["answers"]]
+
+    for (window, _), got in zip(windows[:6], answers, strict=False):
+        expected = follow(LODE.load(lode_dir), window, seed=3, n=6)
+        now = len(window)
+        assert list(got["point"]) == list(range(now + 1, min(now + MU, POINTS) + 1))
+        assert list(got["lr"]) == expected[now : now + MU]
+    window_only, other_seed = answers[6:]
+    assert all(window_only["decided"])
+    assert list(window_only["lr"]) == list(answers[3]["lr"]), "the last μ points are enough"
+    assert list(other_seed["lr"]) != list(window_only["lr"])
+    assert list(elsewhere.iterdir()) == []
+
+
+def follow(lode: LODE, window: pd.DataFrame, *, seed: int, n: int) -> list[float]:
+    """The plan of the scheduler that a training run would use."""
+    scheduler = LODEScheduler(
+        lode, updates=10 * POINTS, points=POINTS, mu=MU, n=n, sigma=0.3, seed=seed
+    )
+    for row in window.itertuples():
+        scheduler.observe(row.point, row.train_loss, row.val_metric, row.lr)
+    return [scheduler.lr(10 * point) for point in range(POINTS)]
+
+
+def test_windows_that_make_no_sense_are_refused(lode_dir: Path, tracking_uri: str) -> None:
+    run = make_history().points[LOGGED]
+    uri = registered(lode_dir, tracking_uri).uri
+    with connect(tracking_uri):
+        import mlflow
+
+        model = mlflow.pyfunc.load_model(uri)
+    with pytest.raises(ValueError, match=r"not consecutive log points of one run within 1\.\.20"):
+        model.predict(run.iloc[[0, 2]])
+    with pytest.raises(ValueError, match=r"do not reach back to point 5: the last decision"):
+        model.predict(run.iloc[6:10])
+    with pytest.raises(ValueError, match=r"within 1\.\.10"):
+        model.predict(run, params={"points": 10})
+    start = model.predict(run.iloc[:0])
+    assert list(start["point"]) == [1, 2, 3, 4] and not start["decided"].any()
+    broken = run.iloc[:MU].assign(train_loss=np.nan)
+    assert not model.predict(broken)["decided"].any(), "not finite: the plan goes on"
+
+
+# ------------------------------------------------------------- what is not there
+
+
+def test_what_is_missing_is_named_with_what_exists(lode_dir: Path, tracking_uri: str) -> None:
+    uri = f"models:/lode-{TASK}@champion"
+    with pytest.raises(RegistryError, match=r"registry is empty; run `lode register` first"):
+        fetch(uri, tracking_uri=tracking_uri)
+    registered(lode_dir, tracking_uri, promote=False)
+    with pytest.raises(RegistryError, match=r"has versions 1 and no alias; run `lode register`"):
+        champion(TASK, tracking_uri=tracking_uri)
+    with pytest.raises(RegistryError, match=r"/7: no such version; lode-mnist1d-cnn has versions"):
+        fetch(f"models:/lode-{TASK}/7", tracking_uri=tracking_uri)
+    with pytest.raises(RegistryError, match=r"the registry holds lode-mnist1d-cnn"):
+        champion("fashion-mnist-cnn", tracking_uri=tracking_uri)
+    for nonsense in ("lode-x@champion", "models:/", "models:/x", "models:/x/y", "models:/@a"):
+        with pytest.raises(RegistryError, match="not a model"):
+            fetch(nonsense, tracking_uri=tracking_uri)

@@ -1,0 +1,83 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components.sweep import study
+from components.sweep.study import SweepPlan, run_sweep
+from components.training.execute import Job
+from components.training.history import History, write_history
+from components.training.run import RunSpec
+
+SCHEDULERS = ("constant", "cosine", "onecycle", "exp-decay")
+
+
+def plan(folder: Path, sampler: str = "grid", trials: int = 6) -> SweepPlan:
+    spec = RunSpec("mnist1d-cnn", "", None, 0, updates=20, points=10)
+    job = Job(spec, folder / "histories", folder / "data", device="cpu")
+    return SweepPlan(job, sampler, SCHEDULERS, (0.001, 0.01, 0.1), (0, 1), trials)
+
+
+@pytest.fixture
+def instant_runs(monkeypatch: pytest.MonkeyPatch) -> list[list[Job]]:
+    """Stands in for training, so that the questions the study asks are what is tested.
+
+    The answer is best for onecycle near 0.03; files are written as by real runs.
+    """
+    rounds: list[list[Job]] = []
+
+    def run_all(jobs: list[Job], **kwargs: object) -> list[History]:
+        rounds.append(jobs)
+        return [answer(job) for job in jobs]
+
+    monkeypatch.setattr(study, "run_all", run_all)
+    return rounds
+
+
+def answer(job: Job) -> History:
+    spec = job.spec
+    assert spec.peak_lr is not None
+    good = 1 - abs(np.log10(spec.peak_lr / 0.03)) / 4 - 0.2 * (spec.scheduler != "onecycle")
+    meta = {"run_id": spec.run_id, "status": "completed", "best_val_metric": good}
+    columns = ["run_id", "point", "step", "epoch", "train_loss", "val_metric", "lr", "elapsed_s"]
+    history = History(pd.DataFrame(columns=columns), meta)
+    write_history(history, job.histories)
+    return history
+
+
+def test_the_grid_is_every_cell_once_with_every_seed(
+    tmp_path: Path, instant_runs: list[list[Job]]
+) -> None:
+    the_plan = plan(tmp_path)
+    histories = run_sweep(the_plan)
+    asked = [(j.spec.scheduler, j.spec.peak_lr, j.spec.seed) for jobs in instant_runs for j in jobs]
+    expected = [(s, p, seed) for s in SCHEDULERS for p in (0.001, 0.01, 0.1) for seed in (0, 1)]
+    assert sorted(asked) == sorted(expected)
+    assert [job.spec for job in the_plan.grid_jobs()] == [j.spec for j in instant_runs[0]]
+    assert len(histories) == 24 and len(instant_runs) == 1
+
+
+def test_tpe_tries_as_many_as_asked_within_the_range_and_learns(
+    tmp_path: Path, instant_runs: list[list[Job]]
+) -> None:
+    run_sweep(plan(tmp_path, "tpe", trials=40))
+    configurations = [jobs[i].spec for jobs in instant_runs for i in range(0, len(jobs), 2)]
+    assert len(configurations) == 40
+    peaks = [spec.peak_lr for spec in configurations]
+    assert all(p is not None and 0.001 <= p <= 0.1 for p in peaks)
+    late = [spec.scheduler for spec in configurations[20:]]
+    assert late.count("onecycle") > 10, "the study does not use what it is told"
+
+
+def test_tpe_asks_the_same_after_a_restart(tmp_path: Path, instant_runs: list[list[Job]]) -> None:
+    first = run_sweep(plan(tmp_path, "tpe", trials=10))
+    again = run_sweep(plan(tmp_path, "tpe", trials=10))
+    assert [h.run_id for h in first] == [h.run_id for h in again]
+
+
+def test_a_diverged_run_counts_as_nothing(tmp_path: Path) -> None:
+    good = answer(plan(tmp_path).grid_jobs()[0])
+    bad = replace(good, meta={**good.meta, "status": "diverged"})
+    assert study._objective([good, bad]) == pytest.approx(study._objective([good, good]) / 2)

@@ -1,0 +1,94 @@
+"""The catalog: names, networks, optimizers, metric, subsets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from components import names
+from components.tasks import catalog
+from components.tasks.catalog import Task
+from components.tasks.datasets import DataError
+
+# task: shape of a sample, parameters of the network, weight decay
+EXPECTED = {
+    "mnist1d-cnn": ((1, 40), 5_210, 1e-2),
+    "fashion-mnist-cnn": ((1, 28, 28), 1_867_466, 1e-3),
+}
+tasks = pytest.mark.parametrize("task", catalog.TASKS.values(), ids=lambda task: task.name)
+
+
+def test_names_are_those_of_the_settings() -> None:
+    assert tuple(catalog.TASKS) == names.TASKS == tuple(EXPECTED)
+
+
+def test_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(catalog.UnknownTaskError, match=r"'mnist1d-cn'; did you mean 'mnist1d-cnn'"):
+        catalog.get("mnist1d-cn")
+    with pytest.raises(catalog.UnknownTaskError, match=r"'xyz'; known: mnist1d-cnn, fashion"):
+        catalog.get("xyz")
+
+
+@tasks
+def test_network(task: Task) -> None:
+    shape, parameters, _ = EXPECTED[task.name]
+    network = task.network()
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    logits = network(torch.zeros(3, *shape))
+    assert logits.shape == (3, 10) and logits.dtype == torch.float32
+    torch.testing.assert_close(task.loss(logits, torch.tensor([0, 1, 2])).shape, torch.Size([]))
+
+
+@tasks
+def test_seed_fixes_the_initial_weights(task: Task) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return next(task.network().parameters())
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_fashion_cnn_drops_out_in_training_only() -> None:
+    network, x = catalog.get("fashion-mnist-cnn").network(), torch.rand(2, 1, 28, 28)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+@tasks
+def test_optimizer_follows_the_lr_set_by_the_loop(task: Task) -> None:
+    """One AdamW update by hand: θ − lr (wd θ + g / (|g| + ε))."""
+    weight_decay = EXPECTED[task.name][2]
+    parameter = torch.nn.Parameter(torch.tensor([2.0, -3.0]))
+    optimizer = task.optimizer(iter([parameter]))
+    optimizer.param_groups[0]["lr"] = 0.1
+    parameter.grad = torch.tensor([0.5, 4.0])
+    expected = parameter.detach() * (1 - 0.1 * weight_decay) - 0.1
+    optimizer.step()
+    torch.testing.assert_close(parameter.detach(), expected)
+    assert optimizer.param_groups[0]["fused"]
+
+
+def test_metric_is_a_sum_so_that_chunks_add_up() -> None:
+    logits, y = torch.eye(4), torch.tensor([0, 1, 0, 3])
+    assert catalog.correct(logits, y).item() == 3
+    assert catalog.correct(logits[:2], y[:2]) + catalog.correct(logits[2:], y[2:]) == 3
+
+
+def test_train_samples_takes_the_same_subset_of_the_training_split(datasets: Path) -> None:
+    task = catalog.get("mnist1d-cnn")
+    whole, part = catalog.load_data(task, datasets), catalog.load_data(task, datasets, 500)
+    assert part.sizes == {"train": 500, "val": 1_000, "test": 10_000}
+    assert torch.equal(part.train.x, whole.train.x[:500])
+    assert torch.equal(part.train.y, whole.train.y[:500])
+    assert torch.equal(part.val.x, whole.val.x) and torch.equal(part.test.x, whole.test.x)
+
+
+@pytest.mark.parametrize("samples", [0, 99, 4_001])
+def test_impossible_train_samples(datasets: Path, samples: int) -> None:
+    message = rf"train_samples = {samples} is impossible for mnist1d-cnn: from 100 .* to 4000"
+    with pytest.raises(DataError, match=message):
+        catalog.load_data(catalog.get("mnist1d-cnn"), datasets, samples)

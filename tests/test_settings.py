@@ -1,0 +1,93 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import names
+from components.settings import Settings, SettingsError, load
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+
+
+def test_the_committed_file_is_valid_and_holds_every_setting() -> None:
+    import yaml
+
+    raw = yaml.safe_load(PARAMS.read_text())
+    assert load(PARAMS).model_dump(mode="json") == raw
+
+
+def test_names_are_those_of_the_registries() -> None:
+    from components.schedulers.parametric import PARAMETRIC
+    from components.tasks.catalog import TASKS
+
+    assert names.TASKS == tuple(TASKS)
+    assert names.PARAMETRIC_SCHEDULERS == tuple(PARAMETRIC)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("task", "mnist1dcnn", "did you mean 'mnist1d-cnn'"),
+        ("task", 5, "task = 5: input should be a valid string"),
+        ("tusk", 1, "unknown key tusk = 1; did you mean 'task'"),
+        ("lode.fitt", 1, "unknown key lode.fitt = 1; did you mean 'fit'"),
+        ("sweep.schedulers", ["onecycl"], "did you mean 'onecycle'"),
+        ("sweep.schedulers", [], "sweep.schedulers"),
+        ("sweep.schedulers", ["cosine", "cosine"], "distinct"),
+        ("sweep.peak_lrs", [-0.1], "sweep.peak_lrs.0 = -0.1: input should be greater than 0"),
+        ("sweep.peak_lrs", ["1e-3"], "write 1.0e-3"),
+        ("sweep.peak_lrs", [math.nan], "sweep.peak_lrs.0"),
+        ("sweep.peak_lrs", [math.inf], "sweep.peak_lrs.0"),
+        ("sweep.seeds", [0, 0], "distinct"),
+        ("sweep.seeds", [-1], "0 or larger"),
+        ("training.updates", "1000", "training.updates = '1000'"),
+        ("training.updates", True, "training.updates = True"),
+        ("training.updates", 1000.0, "training.updates = 1000.0"),
+        ("training.points", 2000, "points (2000) must not exceed updates (1000)"),
+        ("training.device", "gpu", "training.device = 'gpu'"),
+        ("lode.scheduler.mu", 101, "lode.scheduler.mu = 101 must not exceed"),
+        ("lode.scheduler.horizon", 101, "horizon"),
+        ("lode.solver", "rk5", "'rk4' or 'dopri5'"),
+        ("lode.fit.held_out_seeds", 5, "leaves nothing"),
+        ("evaluation.seeds", [0, 1], "must be fresh"),
+        ("evaluation.seeds", [7], "evaluation.seeds"),
+        ("registry.tracking_uri", "./mlruns", "registry.tracking_uri"),
+    ],
+)
+def test_impossible_values_are_named(key: str, value: Any, said: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(PARAMS, {key: value})
+    assert said in str(error.value)
+    assert str(PARAMS) in str(error.value)
+
+
+def test_every_fault_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        load(PARAMS, {"task": "x", "training.updates": "y", "zzz": 1})
+    for key in ("task", "training.updates", "zzz"):
+        assert key in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b", "a: [", "\x00"])
+def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="params.yaml"):
+        load(path)
+
+
+def test_a_missing_file_says_where_to_look(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such file.*--params"):
+        load(tmp_path / "params.yaml")
+
+
+def test_an_override_through_a_value_is_an_error() -> None:
+    with pytest.raises(SettingsError, match="task is a value, not a section"):
+        load(PARAMS, {"task.name": "x"})
+
+
+def test_the_digest_sees_every_value_and_no_layout() -> None:
+    settings = load(PARAMS)
+    assert settings.digest() == Settings.model_validate(settings.model_dump()).digest()
+    assert settings.digest() != load(PARAMS, {"lode.scheduler.sigma": 0.16}).digest()

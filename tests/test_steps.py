@@ -1,0 +1,157 @@
+"""The steps on a real, tiny sweep: what they do once, and not again; what a change redoes."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import stamps, steps
+from components.settings import Settings, load
+from components.workspace import Workspace, WorkspaceError
+
+PARAMS = Path(__file__).parents[1] / "params.yaml"
+TINY: dict[str, Any] = {
+    "training.updates": 40,
+    "training.points": 20,
+    "training.device": "cpu",
+    "sweep.peak_lrs": [0.01, 0.05],
+    "sweep.seeds": [0, 1],
+    "lode.fit.updates": 20,
+    "evaluation.seeds": [100, 101],
+    "evaluation.sharpness_samples": 256,
+    "lode.scheduler.n": 5,
+}
+
+
+def tiny(**changes: Any) -> Settings:
+    return load(PARAMS, TINY | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which every step has run once."""
+    root = tmp_path_factory.mktemp("steps")
+    for step in steps.STEPS.values():
+        assert step(tiny(), Workspace(root)).ran
+    return root
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Workspace:
+    """The same, to be damaged."""
+    root = tmp_path / "copy"
+    shutil.copytree(finished, root)
+    return Workspace(root)
+
+
+def ran(settings: Settings, workspace: Workspace) -> list[str]:
+    return [name for name, step in steps.STEPS.items() if step(settings, workspace).ran]
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("steps")]
+
+
+def test_a_second_time_nothing_runs(finished: Path) -> None:
+    workspace = Workspace(finished)
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert steps.up_to_date(tiny(), workspace)
+    assert ran(tiny(), workspace) == []
+    after = {path: path.stat().st_mtime_ns for path in before}
+    probes = {path for path in before if ".lode" in path.parts or path.suffix == ".db"}
+    assert {p: t for p, t in before.items() if p not in probes} == {
+        p: t for p, t in after.items() if p not in probes
+    }
+
+
+def test_the_table_and_the_report_are_there(finished: Path) -> None:
+    table = steps.result_table(tiny(), Workspace(finished))
+    for scheduler in ("constant", "cosine", "onecycle", "exp-decay", "LODE"):
+        assert scheduler.lower() in table.lower()
+    assert Workspace(finished).page("mnist1d-cnn").exists()
+    assert str(Workspace(finished).page("mnist1d-cnn")) in table
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"lode__scheduler__sigma": 0.3}, {"register", "train", "evaluate"}),
+        ({"lode__fit__updates": 21}, {"fit", "register", "train", "evaluate"}),
+        ({"evaluation__seeds": [100, 102]}, {"train", "evaluate"}),
+        ({"validation__max_train_loss": 50.0}, {"validate"}),
+        ({"sweep__workers": 1}, set()),
+    ],
+)
+def test_a_change_redoes_what_depends_on_it(
+    copy: Workspace, changes: dict[str, Any], expected: set[str]
+) -> None:
+    settings = tiny(**changes)
+    assert steps.up_to_date(settings, copy) == (not expected)
+    assert expected <= set(ran(settings, copy))
+    assert ran(settings, copy) == []
+    if expected:
+        assert "sweep" not in expected
+
+
+def test_another_budget_sweeps_anew_beside_the_old_histories(copy: Workspace) -> None:
+    old = {path.name for path in copy.histories("mnist1d-cnn").glob("*.parquet")}
+    settings = tiny(training__updates=42)
+    assert steps.sweep(settings, copy).facts == {"runs": 16, "diverged": 0, "trained": 16}
+    steps.validate(settings, copy)
+    report = stamps.read_json(copy.validation("mnist1d-cnn"))
+    assert len(report["accepted"]) == 16 and not old & set(report["accepted"])
+    assert set(report["outside_sweep"]) == old
+    assert {path.name for path in copy.histories("mnist1d-cnn").glob("*.parquet")} > old
+
+
+def test_a_lost_or_damaged_output_is_made_again(copy: Workspace) -> None:
+    weights = copy.lode("mnist1d-cnn") / "lode.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:100])
+    assert not steps.up_to_date(tiny(), copy)
+    assert "fit" in ran(tiny(), copy)
+    assert weights.read_bytes() == good, "the fit is not deterministic"
+    copy.page("mnist1d-cnn").unlink()
+    assert ran(tiny(), copy) == ["evaluate"]
+
+
+def test_only_a_missing_run_is_trained(copy: Workspace) -> None:
+    paths = sorted(copy.histories("mnist1d-cnn").glob("*.parquet"))
+    paths[3].unlink()
+    result = steps.sweep(tiny(), copy)
+    assert result.ran and result.facts["trained"] == 1
+    assert ran(tiny(), copy) == [], "the same run gave another history"
+
+
+def test_a_truncated_history_stops_with_its_name(copy: Workspace) -> None:
+    path = sorted(copy.histories("mnist1d-cnn").glob("*.parquet"))[0]
+    path.write_bytes(path.read_bytes()[:-30])
+    assert not steps.up_to_date(tiny(), copy)
+    with pytest.raises(ValueError, match=path.name):
+        steps.validate(tiny(), copy)
+
+
+def test_steps_out_of_order_say_what_comes_first(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with pytest.raises(ValueError, match="lode sweep"):
+        steps.validate(tiny(), workspace)
+    with pytest.raises(ValueError, match="lode validate"):
+        steps.fit(tiny(), workspace)
+    with pytest.raises((ValueError, WorkspaceError), match="lode (validate|fit)"):
+        steps.train(tiny(), workspace)
+    with pytest.raises((ValueError, WorkspaceError), match="lode"):
+        steps.evaluate(tiny(), workspace)
+    with pytest.raises(WorkspaceError, match="make demo"):
+        steps.result_table(tiny(), workspace)
+
+
+def test_a_full_disk_and_a_read_only_folder_stop_before_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    with pytest.raises(WorkspaceError, match=r"MiB free.*nothing was started"):
+        workspace.check_writable(needed=10**18)
+    (tmp_path / "data").write_text("a file where a folder should be")
+    with pytest.raises(WorkspaceError, match=r"data: cannot be written to"):
+        steps.sweep(tiny(), workspace)
+    assert not (tmp_path / "models").exists()
