@@ -86,6 +86,7 @@ def validate(settings: Settings, workspace: Workspace) -> StepResult:
             seeds=sweep.seeds,
             updates=training.updates,
             points=training.points,
+            train_samples=training.train_samples,
             sampler=sweep.sampler,
             max_train_loss=settings.validation.max_train_loss,
             max_quarantined=settings.validation.max_quarantined,
@@ -133,12 +134,15 @@ def register(settings: Settings, workspace: Workspace) -> StepResult:
     def work() -> None:
         from components.registry import log_sweep
         from components.registry import register as register_lode
-        from components.validation import accepted_histories
+        from components.training.history import history_path, read_history
 
         validated = stamps.read_json(workspace.validation(task))
-        histories = accepted_histories(workspace.histories(task), workspace.validation(task))
+        runs = [
+            read_history(history_path(workspace.histories(task), run_id))
+            for run_id in sweep_run_ids(task, workspace)
+        ]
         log_sweep(
-            histories, tracking_uri=uri, experiment=f"sweep-{task}",
+            runs, tracking_uri=uri, experiment=f"sweep-{task}",
             artifact_root=workspace.artifacts,
         )  # fmt: skip
         registered = register_lode(
@@ -148,7 +152,7 @@ def register(settings: Settings, workspace: Workspace) -> StepResult:
                 "histories_digest": validated["histories_digest"],
                 "settings_digest": settings.digest(),
                 "git_revision": git_revision(workspace.root),
-                "sweep_size": str(len(histories)),
+                "sweep_size": str(len(validated["accepted"])),
             },
             tracking_uri=uri,
             artifact_root=workspace.artifacts,
@@ -348,7 +352,11 @@ def _outputs(step: str, settings: Settings, workspace: Workspace) -> list[Path]:
         "validate": [workspace.validation(task)],
         "fit": [workspace.lode(task) / "lode.safetensors", workspace.lode(task) / "config.json"],
         "register": [workspace.registration(task)],
-        "evaluate": [workspace.evaluation(task), workspace.page(task)],
+        "evaluate": [
+            workspace.evaluation(task),
+            workspace.page(task),
+            workspace.reports(task) / "runs.parquet",
+        ],
     }[step]
 
 

@@ -25,6 +25,7 @@ import click
 
 import flows  # noqa: F401  telemetry off, before anything else
 from components.settings import SettingsError, load
+from components.steps import tracking_uri
 from components.training.history import write_text
 from components.workspace import Workspace
 from flows.__main__ import running_server
@@ -196,8 +197,8 @@ def main(params: Path, prefect_port: int, mlflow_port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)  # also where the shell had them ignored (`&`)
     try:
-        uri = load(params).registry.tracking_uri
-        serve(Workspace(params.resolve().parent), uri, prefect_port, mlflow_port)
+        settings, workspace = load(params), Workspace(params.resolve().parent)
+        serve(workspace, tracking_uri(settings, workspace), prefect_port, mlflow_port)
     except KeyboardInterrupt:
         click.echo("stopped")
     except (ServeError, SettingsError) as error:

@@ -21,8 +21,8 @@ def test_names_are_those_of_the_registries() -> None:
     from components.schedulers.parametric import PARAMETRIC
     from components.tasks.catalog import TASKS
 
-    assert names.TASKS == tuple(TASKS)
-    assert names.PARAMETRIC_SCHEDULERS == tuple(PARAMETRIC)
+    assert tuple(TASKS) == names.TASKS
+    assert tuple(PARAMETRIC) == names.PARAMETRIC_SCHEDULERS
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_every_fault_is_named_at_once() -> None:
 def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    with pytest.raises(SettingsError, match="params.yaml"):
+    with pytest.raises(SettingsError, match=r"params\.yaml"):
         load(path)
 
 
 def test_a_missing_file_says_where_to_look(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no such file.*--params"):
+    with pytest.raises(SettingsError, match=r"no such file.*--params"):
         load(tmp_path / "params.yaml")
 
 

@@ -137,7 +137,7 @@ def test_steps_out_of_order_say_what_comes_first(tmp_path: Path) -> None:
         steps.validate(tiny(), workspace)
     with pytest.raises(ValueError, match="lode validate"):
         steps.fit(tiny(), workspace)
-    with pytest.raises((ValueError, WorkspaceError), match="lode (validate|fit)"):
+    with pytest.raises((ValueError, WorkspaceError), match=r"lode (validate|fit)"):
         steps.train(tiny(), workspace)
     with pytest.raises((ValueError, WorkspaceError), match="lode"):
         steps.evaluate(tiny(), workspace)

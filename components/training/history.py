@@ -163,5 +163,6 @@ def digest(histories: Iterable[History]) -> str:
         facts = {key: history.meta.get(key) for key in ("run_id", "task", "status", "test_metric")}
         total.update(json.dumps(facts, sort_keys=True).encode())
         for column in COLUMNS[1:-1]:
-            total.update(history.points[column].to_numpy().tobytes())
+            kind = SCHEMA.field(column).type.to_pandas_dtype()
+            total.update(history.points[column].to_numpy(dtype=kind).tobytes())
     return total.hexdigest()

@@ -46,10 +46,6 @@ def _expect(kind: str, consequence: str, problem: str, remedy: str = "", **kwarg
 
 
 def _files(sweep: Sweep) -> list[Expectation]:
-    old = (
-        f"move them out of the histories folder, or set training.updates = {sweep.updates} and "
-        f"training.points = {sweep.points} to what they were"
-    )
     # fmt: off
     return [
         _expect("ExpectColumnValuesToBeNull", STOP, "unreadable files", column="problem"),
@@ -64,10 +60,6 @@ def _files(sweep: Sweep) -> list[Expectation]:
         _expect("ExpectColumnPairValuesToBeEqual", STOP, "rows carry another run's id", DELETE,
                 column_A="rows_run_id", column_B="run_id",
                 ignore_row_if="either_value_is_missing"),
-        _expect("ExpectColumnValuesToBeInSet", STOP, f"runs of other than N = {sweep.updates} "
-                "updates", old, column="updates", value_set=[sweep.updates]),
-        _expect("ExpectColumnValuesToBeInSet", STOP, f"runs of other than T = {sweep.points} "
-                "points", old, column="points", value_set=[sweep.points]),
     ]
     # fmt: on
 

@@ -45,9 +45,11 @@ KEYS: dict[str, list[str]] = {
 class Sweep:
     """What was declared: the sweep that a folder of histories should hold.
 
+    The folder may hold more: runs of former settings, which are set aside, not judged.
+
     Attributes:
         schedulers, peak_lrs, seeds: the grid; `peak_lrs` is ignored when `sampler` is `tpe`.
-        updates, points: N and T of every run.
+        updates, points, train_samples: N, T and the part of the training data of every run.
         max_train_loss: a larger loss makes a run bad.
         max_quarantined: largest share of bad runs, in [0, 1], that the pipeline accepts.
     """
@@ -58,15 +60,18 @@ class Sweep:
     seeds: tuple[int, ...]
     updates: int
     points: int
+    train_samples: int | None = None
     sampler: Literal["grid", "tpe"] = "grid"
     max_train_loss: float = 100.0
     max_quarantined: float = 0.2
 
     def declares(self, history: History) -> bool:
-        """Whether a run belongs to the sweep, whatever its N and T."""
+        """Whether a run belongs to the sweep."""
         scheduler, peak_lr = history.configuration
+        budget = ("updates", "points", "train_samples")
         return (
-            scheduler in self.schedulers
+            all(history.meta.get(key) == getattr(self, key) for key in budget)
+            and scheduler in self.schedulers
             and history.meta["seed"] in self.seeds
             and peak_lr is not None
             and (self.sampler == "tpe" or peak_lr in self.peak_lrs)

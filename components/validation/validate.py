@@ -38,6 +38,7 @@ def validate(
     seeds: list[int],
     updates: int,
     points: int,
+    train_samples: int | None = None,
     sampler: str = "grid",
     max_train_loss: float = 100.0,
     max_quarantined: float = 0.2,
@@ -50,18 +51,19 @@ def validate(
     Args:
         folder: `data/histories/<task>`; read, never changed.
         report_dir: `reports/<task>`.
-        task, schedulers, peak_lrs, seeds, updates, points, sampler: the declared sweep.
+        task, schedulers, peak_lrs, seeds, updates, points, train_samples, sampler: the declared
+            sweep; other runs of the task in the folder are counted and set aside.
         max_train_loss: a larger loss makes a run bad.
         max_quarantined: stop when a larger share of the runs, in [0, 1], is bad.
 
     Raises:
         ValidationError: the folder is empty, or a structural fault: unreadable file, foreign
-            schema or task, other N or T, duplicates, incomplete grid, a scheduler without a good
+            schema or task, duplicates, incomplete grid, a scheduler without a good
             run, too many bad runs. All faults are named in one message.
     """
     declared = Sweep(
         task, tuple(schedulers), tuple(peak_lrs), tuple(seeds), updates, points,
-        "tpe" if sampler == "tpe" else "grid", max_train_loss, max_quarantined,
+        train_samples, "tpe" if sampler == "tpe" else "grid", max_train_loss, max_quarantined,
     )  # fmt: skip
     folder, report_dir = Path(folder), Path(report_dir)
     paths = sorted(folder.glob("*.parquet"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def test_git_sees_no_output(demo: Any) -> None:
     assert not [n for n in names if n.startswith(("data", "models", "reports", "ml", ".lode"))]
 
 
-def test_from_nothing_every_stage_runs_once(clone: Any) -> None:
+def test_from_nothing_every_stage_runs_once(clone: Any, demo: Any) -> None:
+    shutil.copytree(demo.root / "data/datasets", clone.root / "data/datasets")  # input, no output
     assert ran(clone.call("dvc", "repro")) == STAGES
     assert ran(clone.call("dvc", "repro")) == []
     reports = f"reports/{clone.task}"

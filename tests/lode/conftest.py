@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from components.training.history import History
+from components.training.history import History, read_histories, write_history
 from components.training.run import RunSpec
 
 POINTS = 30
@@ -50,11 +51,16 @@ def synthetic(scheduler: str, peak: float, seed: int, points: int = POINTS) -> H
 
 
 @pytest.fixture(scope="session")
-def histories() -> list[History]:
-    """2 schedulers × 3 peak rates × 3 seeds."""
-    return [
-        synthetic(scheduler, peak, seed)
-        for scheduler in ("constant", "cosine")
-        for peak in (0.01, 0.03, 0.1)
-        for seed in (0, 1, 2)
-    ]
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 2 schedulers × 3 peak rates × 3 seeds."""
+    folder = tmp_path_factory.mktemp("histories")
+    for scheduler in ("constant", "cosine"):
+        for peak in (0.01, 0.03, 0.1):
+            for seed in (0, 1, 2):
+                write_history(synthetic(scheduler, peak, seed), folder)
+    return folder
+
+
+@pytest.fixture
+def histories(stored: Path) -> list[History]:
+    return read_histories(stored)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import signal
 import subprocess
@@ -21,9 +20,9 @@ from components.lode.channels import LR, METRIC, NAMES
 from components.lode.errors import LODEError
 from components.lode.fit import CHECKPOINT, FitConfig, FitResult, fit, one_cycle, path_length
 from components.lode.model import CONFIG, LODE, WEIGHTS
-from components.training.history import History, digest, read_histories, write_history
+from components.training.history import History, digest, read_histories
 
-SHORT = FitConfig(updates=240, batch_size=100, peak_lr=0.02)
+SHORT = FitConfig(updates=180, batch_size=100, peak_lr=0.02)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,11 +34,9 @@ def check_often() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def fitted(
-    histories: list[History], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, FitResult]:
+def fitted(stored: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitResult]:
     folder = tmp_path_factory.mktemp("lode")
-    return folder, fit(histories, folder=folder, mu=4, settings=SHORT)
+    return folder, fit(read_histories(stored), folder=folder, mu=4, settings=SHORT)
 
 
 def test_it_learns_what_is_there_to_learn(fitted: tuple[Path, FitResult]) -> None:
@@ -106,30 +103,24 @@ def kill(done, error):
     os.kill(os.getpid(), signal.SIGKILL)
 
 module.CHECK_EVERY = 60
-settings = module.FitConfig(updates=240, batch_size=100, peak_lr=0.02)
+settings = module.FitConfig(updates=180, batch_size=100, peak_lr=0.02)
 module.fit(read_histories(Path(sys.argv[1])), folder=Path(sys.argv[2]), mu=4, settings=settings,
            progress=kill)
 """
 
 
 def test_a_killed_fit_continues_to_the_same_bytes(
-    fitted: tuple[Path, FitResult], histories: list[History], tmp_path: Path
+    fitted: tuple[Path, FitResult], stored: Path, tmp_path: Path
 ) -> None:
-    for history in histories:
-        write_history(history, tmp_path / "histories")
-    stored = read_histories(tmp_path / "histories")
-    folder = tmp_path / "lode"
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path / "histories"), str(folder)], check=False
-    )
-    assert killed.returncode == -signal.SIGKILL
-    assert {path.name for path in folder.iterdir()} == {CHECKPOINT}
+    arguments = [sys.executable, "-c", KILLED, str(stored), str(tmp_path)]
+    assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
+    assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT}
     done: list[int] = []
-    fit(stored, folder=folder, mu=4, settings=SHORT, progress=lambda n, _: done.append(n))
-    assert done == [120, 180, 240]  # not from 60
-    fit(stored, folder=tmp_path / "whole", mu=4, settings=SHORT)
+    histories = read_histories(stored)
+    fit(histories, folder=tmp_path, mu=4, settings=SHORT, progress=lambda n, _: done.append(n))
+    assert done == [120, 180]  # not from 60
     for name in (WEIGHTS, CONFIG):
-        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (fitted[0] / name).read_bytes()
 
 
 class StopError(Exception):
@@ -155,9 +146,9 @@ def test_a_checkpoint_of_another_fit_or_a_broken_one_is_ignored(
 
 
 def test_diverged_runs_are_left_out_and_counted(histories: list[History], tmp_path: Path) -> None:
-    lost = copy.deepcopy(histories[0])
-    lost.meta |= {"status": "diverged", "seed": 9, "run_id": "f" * 16}
-    lost.points = lost.points.iloc[:7].assign(train_loss=np.nan)
+    first = histories[0]
+    cut = first.points.iloc[:7].assign(train_loss=np.nan)
+    lost = History(cut, first.meta | {"status": "diverged", "seed": 9, "run_id": "f" * 16})
     result = fit([*histories, lost], folder=tmp_path, mu=4, settings=FitConfig(updates=1))
     assert (result.summary["histories"], result.summary["diverged"]) == (18, 1)
 
@@ -228,10 +219,9 @@ def test_histories_that_cannot_be_fitted_are_named(
     spoil: Callable[[list[History]], None],
     message: str,
 ) -> None:
-    spoiled = copy.deepcopy(histories)
-    spoil(spoiled)
+    spoil(histories)
     with pytest.raises(LODEError, match=message):
-        fit(spoiled, folder=tmp_path, mu=4, settings=SHORT)
+        fit(histories, folder=tmp_path, mu=4, settings=SHORT)
     assert not list(tmp_path.iterdir())
 
 

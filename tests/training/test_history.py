@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     with pytest.raises(OSError, match="No space left"):
         write_history(history(points=9), tmp_path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == [path.name]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_truncated_file_is_named_with_the_remedy(tmp_path: Path) -> None:

@@ -242,14 +242,6 @@ def rows_of_another_run(folder: Path, sweep: Sweep) -> None:
     rewrite(sweep[BAD], folder, "run_id", slice(None), sweep["constant", 0.01, 0].run_id)
 
 
-def other_updates(folder: Path, sweep: Sweep) -> None:
-    write_history(make_history(*BAD, updates=2 * N), folder)
-
-
-def other_points(folder: Path, sweep: Sweep) -> None:
-    write_history(make_history(*BAD, points=2 * T), folder)
-
-
 def completed_but_short(folder: Path, sweep: Sweep) -> None:
     sweep[BAD].points = sweep[BAD].points.iloc[:-1]
     write_history(sweep[BAD], folder)
@@ -292,8 +284,6 @@ STRUCTURAL: list[tuple[Callable[[Path, Sweep], None], list[str]]] = [
                    "onecycle 0.05 seed 1 ({id})", "more than one run for: onecycle 0.05 seed 1",
                    "delete the file"]),
     (rows_of_another_run, ["rows carry another run's id: {id}.parquet", "points that occur twice"]),
-    (other_updates, ["other than N = 60 updates", "(120)", "training.updates = 60"]),
-    (other_points, ["other than T = 12 points", "(24)", "training.points = 12"]),
     (completed_but_short, ["completed, but not with T = 12 points: onecycle 0.05 seed 1 ({id})"]),
     (point_twice, ["points that occur twice: onecycle 0.05 seed 1 ({id}) at point 3, 3",
                    "points do not increase strictly", "delete the file and `lode sweep` repeats"]),
@@ -393,3 +383,22 @@ def test_accepted_histories_refuses_a_missing_failed_or_stale_report(
     path.write_text("{}")
     with pytest.raises(ValidationError, match="not a validation report"):
         accepted_histories(folder, path)
+
+
+@pytest.mark.parametrize("budget", [{"updates": 2 * N}, {"points": 2 * T}, {"train_samples": 500}])
+def test_runs_of_another_budget_are_set_aside_and_counted(
+    folder: Path, sweep: Sweep, budget: dict[str, int]
+) -> None:
+    former = make_history(*BAD, **budget)
+    write_history(former, folder)
+    result = check(folder)
+    assert result.outside == (former.run_id,)
+    assert report(folder)["outside_sweep"] == [former.run_id]
+    assert len(result.accepted) == len(sweep) and former.run_id not in result.accepted
+
+
+def test_a_folder_of_another_budget_alone_is_an_incomplete_sweep(
+    folder: Path, sweep: Sweep
+) -> None:
+    with pytest.raises(ValidationError, match="no run for"):
+        check(folder, updates=2 * N)

@@ -1,0 +1,177 @@
+"""The flow's own decisions: what is tried again, what runs are called, what is published."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.settings import Settings, SettingsError, load
+from components.steps import STEPS, StepResult
+from components.training.history import HistoryError
+from components.training.pool import WorkerDied
+from components.validation import ValidationError
+from components.workspace import Workspace, WorkspaceError
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Prefect's server without a server, its files in a folder of the tests."""
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    yield
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load(ROOT / "params.yaml")
+
+
+def failed(error: Exception) -> Any:
+    from prefect.states import Failed
+
+    return Failed(data=error, message=str(error))
+
+
+@pytest.mark.parametrize("error", [WorkerDied("killed"), OSError("registry unreachable")])
+def test_what_may_pass_next_time_is_tried_again(error: Exception) -> None:
+    from flows.pipeline import _may_pass_next_time
+
+    assert _may_pass_next_time(None, None, failed(error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [SettingsError("x"), HistoryError("x"), ValidationError("x"), WorkspaceError("disk full")],
+)
+def test_what_would_fail_again_is_not(error: Exception) -> None:
+    from flows.pipeline import _may_pass_next_time
+
+    assert not _may_pass_next_time(None, None, failed(error))
+
+
+def test_only_steps_that_meet_the_outside_world_are_tried_again() -> None:
+    from flows import pipeline
+
+    tasks = {name: getattr(pipeline, name) for name in STEPS}
+    assert {name for name, task in tasks.items() if task.retries} == {"sweep", "register", "train"}
+    assert all(task.timeout_seconds for task in tasks.values())
+
+
+def test_names_count_what_is_done(settings: Settings, tmp_path: Path) -> None:
+    from flows import pipeline
+
+    parameters = {"settings": settings, "workspace": Workspace(tmp_path)}
+    named = {name: getattr(pipeline, name).task_run_name(parameters=parameters) for name in STEPS}
+    assert named == {
+        "sweep": "sweep mnist1d-cnn · 100 runs",
+        "validate": "validate mnist1d-cnn",
+        "fit": f"fit mnist1d-cnn · {settings.lode.fit.updates} updates",
+        "register": "register lode-mnist1d-cnn",
+        "train": "train mnist1d-cnn · 50 runs",
+        "evaluate": "evaluate mnist1d-cnn · 10 seeds",
+    }
+
+
+def test_a_tpe_sweep_counts_its_trials() -> None:
+    from flows.pipeline import _sweep_runs
+
+    tpe = load(ROOT / "params.yaml", {"sweep.sampler": "tpe", "sweep.trials": 7})
+    assert _sweep_runs(tpe) == 7 * len(tpe.sweep.seeds)
+
+
+def test_overrides_reach_the_settings() -> None:
+    from flows.pipeline import read
+
+    overrides = {"training.points": 50, "sweep.seeds": [7, 8]}
+    settings, workspace = read(ROOT / "params.yaml", "fashion-mnist-cnn", overrides)
+    assert settings.task == "fashion-mnist-cnn" and workspace.root == ROOT
+    assert settings.training.points == 50 and settings.sweep.seeds == [7, 8]
+
+
+def fail_times(times: int, error: Exception) -> tuple[Callable[..., StepResult], list[int]]:
+    calls: list[int] = []
+
+    def step(settings: Settings, workspace: Workspace) -> StepResult:
+        calls.append(1)
+        if len(calls) <= times:
+            raise error
+        return StepResult("sweep", ran=True, summary="done")
+
+    return step, calls
+
+
+@pytest.mark.slow
+def test_a_killed_worker_does_not_end_the_flow_and_bad_data_does(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect import flow
+
+    from flows import pipeline
+
+    sweep = pipeline.sweep.with_options(retry_delay_seconds=0)
+
+    @flow
+    def one_step() -> None:
+        sweep(settings, Workspace(tmp_path))
+
+    step, calls = fail_times(2, WorkerDied("a worker process was killed"))
+    monkeypatch.setitem(STEPS, "sweep", step)
+    one_step()
+    assert len(calls) == 3
+
+    step, calls = fail_times(9, ValidationError("bad rows"))
+    monkeypatch.setitem(STEPS, "sweep", step)
+    with pytest.raises(ValidationError, match="bad rows"):
+        one_step()
+    assert len(calls) == 1
+
+
+def test_the_result_table_puts_the_lode_first_and_shows_gaps_as_dashes() -> None:
+    from flows.artifacts import result_rows
+
+    nothing = {"mean": None, "std": None, "n": 0}
+    entry = {"peak_lr": 0.01, "test": {"mean": 0.5, "std": 0.1, "n": 2}, "diverged": 0,
+             "sharpness": nothing, "seconds_per_epoch": nothing}  # fmt: skip
+    pair = {"mean": 0.02, "low": -0.01, "high": 0.05, "p_value": 0.123, "n": 2}
+    evaluation = {
+        "schedulers": {"constant": entry, "lode": {**entry, "peak_lr": None}},
+        "comparisons": {"lode": {"constant": pair}},
+    }
+    lode, constant = result_rows(evaluation)
+    assert lode["scheduler"] == "lode" and lode["peak lr"] == "–" and lode["p"] == "–"
+    assert constant["test"] == "0.5000 ± 0.1000" and constant["λ_max"] == "– ± –"
+    assert constant["LODE − this"] == "+0.0200" and constant["p"] == "0.123"
+    assert constant["95 % interval"] == "-0.0100 … +0.0500"
+
+
+def test_the_validation_summary_names_quarantined_runs() -> None:
+    from flows.artifacts import SHOWN_BAD_RUNS, validation_summary
+
+    bad = {"run_id": "abc", "run": "onecycle 0.1 seed 3", "reasons": [{"problem": "loss is NaN"}]}
+    text = validation_summary(
+        {
+            "counts": {"accepted": 70, "runs": 100, "quarantined": 30},
+            "expectations": [{"success": True}, {"success": False}],
+            "quarantined": [bad] * 30,
+        }
+    )
+    assert "70 of 100 runs accepted" in text and "1 of 2 expectations met" in text
+    assert "| onecycle 0.1 seed 3 (`abc`) | loss is NaN |" in text
+    assert text.count("`abc`") == SHOWN_BAD_RUNS and "10 more" in text
+
+
+def test_a_figure_travels_inside_its_url(tmp_path: Path) -> None:
+    from flows.artifacts import data_url
+
+    (tmp_path / "a.svg").write_bytes(b"<svg/>")
+    head, _, body = data_url(tmp_path / "a.svg").partition(",")
+    assert head == "data:image/svg+xml;base64" and base64.b64decode(body) == b"<svg/>"
