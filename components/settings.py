@@ -120,14 +120,15 @@ class ValidationSettings(_Section):
 class FitSettings(_Section):
     """The LODE's own training (paper A.3).
 
-    `updates`: until the held-out error is flat; 6,000 suffice for 100 histories of 100 points.
+    `updates`: until the held-out error is flat; 4,000 suffice for 100 histories of 100 points.
+    `peak_lr`: of the fit's own OneCycle; halve it should the fit's loss not stay finite.
     `path_penalty`: α, weight of the latent path length; 0 turns it off.
     `held_out_seeds`: so many sweep seeds (the largest) choose the best weights and are not fitted.
     """
 
-    updates: int = Field(6000, ge=1)
+    updates: int = Field(4000, ge=1)
     batch_size: PositiveInt = 100
-    peak_lr: PositiveFloat = 5e-3
+    peak_lr: PositiveFloat = 2e-2
     path_penalty: float = Field(0.01, ge=0)
     held_out_seeds: int = Field(1, ge=0)
     seed: int = Field(0, ge=0)

@@ -122,7 +122,8 @@ def fit(settings: Settings, workspace: Workspace) -> StepResult:
 
     result = _stamped("fit", settings, workspace, work)
     facts = stamps.read_json(workspace.lode(settings.task) / "config.json")["fit"]
-    said = f"{facts['histories']} runs, held-out error {facts['best_error']:.3f}"
+    error = facts["best_error"]
+    said = f"{facts['fitted']} runs" + (f", held-out error {error:.3f}" if error else "")
     return replace(result, summary=said, facts=facts)
 
 

@@ -38,9 +38,9 @@ RECIPE = 1  # raised when a change makes the same settings fit differently: old 
 class FitConfig:
     """The LODE's own training; see `params.yaml`, section `lode.fit`, for how to choose."""
 
-    updates: int = 6000
+    updates: int = 4000
     batch_size: int = 100
-    peak_lr: float = 5e-3
+    peak_lr: float = 2e-2
     path_penalty: float = 0.01
     held_out_seeds: int = 1
     seed: int = 0

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class Clone:
         path.write_text(yaml.safe_dump(params))
 
 
-def make_clone(folder: Path) -> Clone:
+def clone_into(folder: Path) -> Clone:
     """A git repository with dvc.yaml and what it names, and tiny settings."""
     folder.mkdir(parents=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params()))
@@ -80,16 +81,21 @@ def make_clone(folder: Path) -> Clone:
     return Clone(folder)
 
 
+@pytest.fixture(scope="session")
+def make_clone() -> Callable[[Path], Clone]:
+    return clone_into
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     """A fresh clone in which nothing was made yet."""
-    return make_clone(tmp_path / "clone")
+    return clone_into(tmp_path / "clone")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone after `make demo`. Tests leave it as they find it, or copy it."""
-    clone = make_clone(tmp_path_factory.mktemp("demo") / "clone")
+    clone = clone_into(tmp_path_factory.mktemp("demo") / "clone")
     done = clone.call("flows")
     assert done.returncode == 0, done.stderr
     return Clone(clone.root, done.stdout + done.stderr)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def query(folder: Path, sql: str) -> list[tuple[str, ...]]:
@@ -71,6 +72,24 @@ def test_a_second_time_nothing_is_computed_and_prefect_not_started(demo: Any) ->
     assert done.stdout.strip() and done.stdout.strip() in demo.printed, "the same table"
     assert demo.outputs() == before
     assert query(demo.root, "select count(*) from flow_run") == [(1,)]
+
+
+def test_dvc_has_nothing_left_to_do(demo: Any) -> None:
+    before = demo.outputs()
+    assert "up to date" in demo.call("dvc", "status").stdout
+    repro = demo.call("dvc", "repro")
+    assert repro.returncode == 0 and "Running stage" not in repro.stdout
+    assert demo.outputs() == before
+
+
+def test_git_sees_no_output(demo: Any) -> None:
+    status = subprocess.run(
+        ["git", "status", "--short", "--untracked-files=all"], cwd=demo.root,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    names = [line[3:] for line in status.stdout.splitlines()]
+    assert "params.yaml" in names
+    assert not [n for n in names if n.startswith(("data", "models", "reports", "ml", ".lode"))]
 
 
 def test_a_fault_is_one_message_and_loses_nothing(demo: Any, tmp_path: Path) -> None:

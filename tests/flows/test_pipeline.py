@@ -13,12 +13,12 @@ import pytest
 from components.settings import Settings, SettingsError, load
 from components.steps import STEPS, StepResult
 from components.training.history import HistoryError
-from components.training.pool import WorkerDied
+from components.training.pool import WorkerDiedError
 from components.validation import ValidationError
 from components.workspace import Workspace, WorkspaceError
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,7 +41,7 @@ def failed(error: Exception) -> Any:
     return Failed(data=error, message=str(error))
 
 
-@pytest.mark.parametrize("error", [WorkerDied("killed"), OSError("registry unreachable")])
+@pytest.mark.parametrize("error", [WorkerDiedError("killed"), OSError("registry unreachable")])
 def test_what_may_pass_next_time_is_tried_again(error: Exception) -> None:
     from flows.pipeline import _may_pass_next_time
 
@@ -123,7 +123,7 @@ def test_a_killed_worker_does_not_end_the_flow_and_bad_data_does(
     def one_step() -> None:
         sweep(settings, Workspace(tmp_path))
 
-    step, calls = fail_times(2, WorkerDied("a worker process was killed"))
+    step, calls = fail_times(2, WorkerDiedError("a worker process was killed"))
     monkeypatch.setitem(STEPS, "sweep", step)
     one_step()
     assert len(calls) == 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bootstrap")]
+pytestmark = [pytest.mark.slow]
 
 PYPROJECT = """
 [build-system]
