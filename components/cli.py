@@ -118,6 +118,20 @@ def tasks_command() -> None:
         click.echo(f"{task.name:20} {task.title}, batch {task.batch_size}")
 
 
+@cli.command("plot")
+@click.argument("histories", nargs=-1, required=True,
+                type=click.Path(dir_okay=False, path_type=Path))  # fmt: skip
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("runs.svg"),
+              show_default=True, help="The picture.")  # fmt: skip
+def plot_command(histories: tuple[Path, ...], out: Path) -> None:
+    """Draw train loss, validation metric and learning rate of HISTORIES (.parquet) as SVG."""
+    from components.evaluation.figures import histories_over_training
+    from components.training.history import read_history
+
+    histories_over_training([read_history(path) for path in histories], out)
+    click.echo(out)
+
+
 @cli.command("table")
 @settings_options
 def table_command(params: Path, overrides: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components.training.history import write_text
+from components.files import write_text
 from components.workspace import Workspace, file_digest
 
 

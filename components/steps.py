@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import stamps
+from components.files import write_text
 from components.progress import progress
 from components.settings import Settings
-from components.training.history import write_text
 from components.workspace import Workspace, WorkspaceError, file_digest, git_revision, text_digest
 
 if TYPE_CHECKING:

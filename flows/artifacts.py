@@ -11,11 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.settings import Settings
@@ -38,9 +34,10 @@ def publish(settings: Settings, workspace: Workspace) -> None:
         f"fresh seeds. Report: {workspace.page(name)}",
     )
     figure = workspace.reports(name) / "figures" / LR_FIGURE
-    create_image_artifact(
+    # an image artifact would print the URL, which is the whole picture, below it
+    create_markdown_artifact(
         key=f"learning-rate-{name}",
-        image_url=data_url(figure),
+        markdown=f"![learning rate over training]({data_url(figure)})",
         description="Learning rates: LODE against the best baseline.",
     )
     create_markdown_artifact(

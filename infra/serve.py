@@ -24,9 +24,9 @@ from typing import Any
 import click
 
 import flows  # noqa: F401  telemetry off, before anything else
+from components.files import write_text
 from components.settings import SettingsError, load
 from components.steps import tracking_uri
-from components.training.history import write_text
 from components.workspace import Workspace
 from flows.__main__ import running_server
 

@@ -24,14 +24,8 @@ from components.evaluation.accuracy import (
 from components.evaluation.figures import label
 from components.evaluation.statistics import paired_difference
 from components.evaluation.walltime import relative_cost, total_seconds
-from components.training.history import (
-    History,
-    HistoryError,
-    atomic_path,
-    digest,
-    read_histories,
-    write_text,
-)
+from components.files import atomic_path, write_text
+from components.training.history import History, HistoryError, digest, read_histories
 
 SCHEMA_VERSION = 1
 # A mean that falls by more than this from best to last point is no noise of the best point.

@@ -17,7 +17,8 @@ import numpy as np
 
 from components.evaluation.accuracy import LODE, Configuration
 from components.evaluation.statistics import paired_difference
-from components.training.history import History, atomic_path
+from components.files import atomic_path
+from components.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -206,6 +207,21 @@ def trajectories(history: History, predicted: np.ndarray, observed: int, path: P
             axes.set_ylabel(name)
         _percent_of_training(all_axes[-1])
         _legend_above(all_axes[0])
+
+
+def histories_over_training(histories: Sequence[History], path: Path) -> None:
+    """Train loss, validation metric and learning rate of a few runs, one above the other."""
+    channels = (("train_loss", "training loss", "log"), ("val_metric", "validation metric", None),
+                ("lr", "learning rate", "log"))  # fmt: skip
+    with _figure(path, WIDE, 6.0, nrows=3, sharex=True) as rows:
+        for axes, (column, name, scale) in zip(rows, channels, strict=True):
+            for history in histories:
+                axes.plot(_progress(history), history.points[column], label=history.describe())
+            axes.set_ylabel(name)
+            if scale:
+                axes.set_yscale(scale)
+        _percent_of_training(rows[-1])
+        _legend_above(rows[0])
 
 
 def _heatmap(

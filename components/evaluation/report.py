@@ -13,7 +13,8 @@ from components.evaluation.accuracy import LODE, configurations
 from components.evaluation.figures import label
 from components.evaluation.predictions import Trajectories
 from components.evaluation.statistics import CONFIDENCE
-from components.training.history import History, write_text
+from components.files import write_text
+from components.training.history import History
 
 TEMPLATES = Path(__file__).with_name("templates")
 TEST_COLUMN = "Test accuracy (%)"

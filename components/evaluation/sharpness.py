@@ -6,6 +6,7 @@ largest magnitude instead, which far from a minimum can be a negative one; Lancz
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -100,7 +101,9 @@ class _Hessian:
     """v -> Hv for numpy vectors, counted; FloatingPointError where Hv is not finite."""
 
     def __init__(self, model: nn.Module, loss: nn.Module, x: Tensor, y: Tensor, batch: int):
-        from curvlinops import HessianLinearOperator
+        with warnings.catch_warnings():  # a dependency of it uses torch.jit, to be removed one day
+            warnings.simplefilter("ignore", FutureWarning)
+            from curvlinops import HessianLinearOperator
 
         parameters = [p for p in model.parameters() if p.requires_grad]
         batches = list(zip(x.split(batch), y.split(batch), strict=True))

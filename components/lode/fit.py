@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from components.files import atomic_path
 from components.lode import quality
 from components.lode.channels import METRIC, NAMES, Channels
 from components.lode.errors import LODEError
 from components.lode.model import LODE, LODEConfig
 from components.lode.threads import one_thread
-from components.training.history import History, atomic_path, digest
+from components.training.history import History, digest
 
 CHECK_EVERY = 250  # updates between looks at the held-out runs, each with a checkpoint
 CHECKPOINT = "fit.checkpoint.safetensors"

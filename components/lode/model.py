@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from components.files import atomic_path, write_text
 from components.lode import fused
 from components.lode.channels import Channels
 from components.lode.errors import LODEError
 from components.lode.solver import dopri5, grid_steps, interpolate
-from components.training.history import atomic_path, write_text
 
 ENCODERS = ("ode-rnn", "gru")
 SOLVERS = ("rk4", "dopri5")

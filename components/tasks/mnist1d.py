@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from components.files import atomic_path
 from components.tasks.datasets import Data, DataError, Split, shuffled
-from components.training.history import atomic_path
 
 TRAIN, VAL, TEST = 4_000, 1_000, 10_000
 SAMPLES = TRAIN + VAL + TEST

@@ -11,17 +11,12 @@ from typing import Any
 
 import torch
 
+from components.files import atomic_path
 from components.schedulers import Scheduler
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog
 from components.tasks.datasets import Data
-from components.training.history import (
-    History,
-    atomic_path,
-    history_path,
-    read_history,
-    write_history,
-)
+from components.training.history import History, history_path, read_history, write_history
 from components.training.loop import Outcome, evaluate, train
 from components.training.run import RunSpec
 

@@ -7,14 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.training.history import (
-    History,
-    HistoryError,
-    digest,
-    history_path,
-    read_history,
-    write_text,
-)
+from components.files import write_text
+from components.training.history import History, HistoryError, digest, history_path, read_history
 from components.validation import docs
 from components.validation.checks import Checker, Outcome
 from components.validation.tables import Sweep, Tables, read_tables

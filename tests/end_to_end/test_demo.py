@@ -59,8 +59,8 @@ def test_the_flow_run_shows_table_figure_and_validation(demo: Any) -> None:
     evaluation = json.loads((demo.root / "reports" / demo.task / "evaluation.json").read_text())
     mean = evaluation["schedulers"]["onecycle"]["test"]["mean"]
     assert rows[2]["test"].startswith(f"{mean:.4f} ± ")
-    kind, url = data[f"learning-rate-{demo.task}"]
-    assert kind == "image" and url.startswith("data:image/svg+xml;base64,")
+    kind, figure = data[f"learning-rate-{demo.task}"]
+    assert kind == "markdown" and "](data:image/svg+xml;base64," in figure
     kind, text = data[f"validation-{demo.task}"]
     assert kind == "markdown" and "4 of 4 runs accepted" in text
 

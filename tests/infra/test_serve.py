@@ -103,6 +103,8 @@ def test_the_user_interfaces_answer(serving: tuple[Path, dict[str, Any]]) -> Non
     for url in (urls["prefect"], urls["mlflow"]):
         with urllib.request.urlopen(url, timeout=30) as answer:
             assert b"<html" in answer.read().lower()
+    told = ask(f"{urls['mlflow']}/ajax-api/3.0/mlflow/ui-telemetry")
+    assert told["disable_ui_telemetry"] is True  # whatever the page's notice says
 
 
 def test_a_second_one_says_where_the_first_is(serving: tuple[Path, dict[str, Any]]) -> None:
