@@ -62,9 +62,11 @@ def cli() -> None:
 
 
 def _run_step(name: str, settings: Settings, workspace: Workspace) -> None:
+    from components.lock import only_one
     from components.steps import STEPS
 
-    result = STEPS[name](settings, workspace)
+    with only_one(workspace):
+        result = STEPS[name](settings, workspace)
     done = f"{result.seconds:.1f} s" if result.ran else "up to date"
     click.echo(f"{name} {settings.task}: {result.summary} ({done})")
 

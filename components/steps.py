@@ -111,6 +111,7 @@ def fit(settings: Settings, workspace: Workspace) -> StepResult:
         fit_lode(
             accepted_histories(workspace.histories(task), workspace.validation(task)),
             folder=workspace.lode(task),
+            checkpoint=workspace.fit_checkpoint(task),
             settings=FitConfig(**lode.fit.model_dump()),
             mu=lode.scheduler.mu,
             encoder=lode.encoder,
@@ -151,7 +152,7 @@ def register(settings: Settings, workspace: Workspace) -> StepResult:
             task=task,
             tags={
                 "histories_digest": validated["histories_digest"],
-                "settings_digest": settings.digest(),
+                "settings_digest": _learning_digest(settings),
                 "git_revision": git_revision(workspace.root),
                 "sweep_size": str(len(validated["accepted"])),
             },
@@ -282,13 +283,7 @@ def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     task, evaluation = settings.task, settings.evaluation
     histories = workspace.histories(task)
     sweep = [read_history(history_path(histories, run)) for run in sweep_run_ids(task, workspace)]
-    template = replace(
-        sweep_plan(settings, workspace).template,
-        histories=workspace.scheduled(task),
-        sharpness=None
-        if evaluation.sharpness == "none"
-        else {"method": evaluation.sharpness, "samples": evaluation.sharpness_samples},
-    )
+    template = _evaluation_template(settings, workspace)
     baselines = [
         replace(template, spec=replace(template.spec, scheduler=name, peak_lr=peak_lr, seed=seed))
         for name, peak_lr in best_configurations(sweep).items()
@@ -298,6 +293,17 @@ def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
         *baselines,
         *(lode_job(template, settings, workspace, seed) for seed in evaluation.seeds),
     ]
+
+
+def _evaluation_template(settings: Settings, workspace: Workspace) -> Job:
+    evaluation, template = settings.evaluation, sweep_plan(settings, workspace).template
+    template = replace(template, histories=workspace.scheduled(settings.task))
+    if evaluation.sharpness == "none":
+        return template
+    measured = {"method": evaluation.sharpness, "samples": evaluation.sharpness_samples}
+    method = f"{evaluation.sharpness} {evaluation.sharpness_samples}"
+    spec = replace(template.spec, sharpness_method=method)
+    return replace(template, spec=spec, sharpness=measured)
 
 
 def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
@@ -365,21 +371,35 @@ def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
     """Digest of all that determines a step's output; None if it cannot be told yet."""
     from components.training.history import HistoryError, digest, read_histories, read_history
 
-    task, say = settings.task, settings.model_dump(mode="json")
+    task, say = settings.task, _what_matters(settings)
     try:
         if step == "validate":
             seen = digest(read_histories(workspace.histories(task)))
             return text_digest(say["sweep"], say["training"], say["validation"], seen)
         validated = file_digest(workspace.validation(task))
         if step == "fit":
-            return text_digest(validated, say["lode"])
+            controller = {"scheduler": say["lode"]["scheduler"]["mu"]}  # the window it encodes
+            return text_digest(validated, say["lode"] | controller)
         weights = file_digest(workspace.lode(task) / "lode.safetensors")
         if step == "register":
-            return text_digest(validated, weights, say["registry"], settings.digest())
+            return text_digest(validated, weights, say["registry"], _learning_digest(settings))
         runs = digest(read_history(job.path) for job in evaluation_jobs(settings, workspace))
         return text_digest(validated, weights, runs, say["evaluation"])
     except (HistoryError, FileNotFoundError, WorkspaceError):
         return None
+
+
+def _what_matters(settings: Settings) -> dict[str, Any]:
+    """The settings without those that change how fast a result comes, not what it is."""
+    say = settings.model_dump(mode="json")
+    del say["sweep"]["workers"], say["training"]["device"]
+    return say
+
+
+def _learning_digest(settings: Settings) -> str:
+    """Of the settings that a LODE depends on; how it is evaluated is not among them."""
+    say = _what_matters(settings)
+    return text_digest(*(say[key] for key in ("task", "training", "sweep", "validation", "lode")))
 
 
 def _missing(jobs: list[Job]) -> int:

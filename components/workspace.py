@@ -39,6 +39,10 @@ class Workspace:
     def lode(self, task: str) -> Path:
         return self.root / "models" / "lode" / task
 
+    def fit_checkpoint(self, task: str) -> Path:
+        """Not beside the LODE: DVC empties a stage's outputs before it runs."""
+        return self.state / "fit" / task
+
     def reports(self, task: str) -> Path:
         return self.root / "reports" / task
 

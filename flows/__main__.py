@@ -18,7 +18,7 @@ import yaml
 
 import flows  # noqa: F401  telemetry off, before anything else
 from components.cli import expected_errors, read_settings, settings_options
-from flows.lock import only_one
+from components.lock import only_one
 
 if TYPE_CHECKING:
     from components.workspace import Workspace

@@ -16,11 +16,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from components import steps
+from components.lock import only_one
 from components.settings import Settings, SettingsError, load
 from components.steps import StepResult
 from components.workspace import Workspace, WorkspaceError
 from flows.artifacts import publish
-from flows.lock import only_one
 from flows.record import record
 
 MINUTE, HOUR = 60, 60 * 60

@@ -77,14 +77,16 @@ def fit(
     hidden: int = 20,
     solver: str = "rk4",
     solver_steps: int = 16,
+    checkpoint: Path | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> FitResult:
     """Fit and save a LODE.
 
     Args:
         histories: a sweep's runs of one task and length T; diverged ones are left out.
-        folder: where `lode.safetensors` and `config.json` go. A checkpoint left there by a killed
-            fit of the same histories and settings is continued, any other is ignored.
+        folder: where `lode.safetensors` and `config.json` go.
+        checkpoint: folder of the checkpoint while the fit runs; None: `folder`. One left there by
+            a killed fit of the same histories and settings is continued, any other is ignored.
         mu: window length in log points that the scheduler will encode.
         encoder, latent, hidden, solver, solver_steps: the architecture.
         progress: called as (updates done, held-out error) at every check; None: a bar if stderr
@@ -112,13 +114,13 @@ def fit(
     if not 2 <= mu <= config.points:
         raise LODEError(f"mu = {mu} must lie between 2 and the histories' {config.points} points")
     with one_thread(), _bar(settings.updates, progress) as show:
-        training = _Training(config, settings, data, mu, Path(folder))
+        training = _Training(config, settings, data, mu, Path(checkpoint or folder))
         training.run(show)
         lode = training.best_model()
         summary = training.summary() | quality.report(lode, data.series, data.held_out)
     lode.config = replace(config, fit=summary)
     lode.save(folder)
-    (Path(folder) / CHECKPOINT).unlink(missing_ok=True)
+    training.path.unlink(missing_ok=True)
     return FitResult(lode, summary, time.perf_counter() - began)
 
 

@@ -22,6 +22,8 @@ class RunSpec:
         updates, points: N and T.
         train_samples: use only so many training samples; None: all.
         scheduler_digest: for learned schedulers, which weights and controller settings.
+        sharpness_method: how λ_max is measured at the end, None: not at all. The weights are not
+            kept, so to measure it otherwise takes another run.
     """
 
     task: str
@@ -32,6 +34,7 @@ class RunSpec:
     points: int
     train_samples: int | None = None
     scheduler_digest: str | None = None
+    sharpness_method: str | None = None
 
     @property
     def run_id(self) -> str:

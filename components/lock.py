@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import click
 from filelock import FileLock, Timeout
 
 from components.workspace import Workspace
@@ -27,7 +27,8 @@ def only_one(workspace: Workspace) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        click.echo(f"{_describe(holder)} in this folder; waiting for it to end", err=True)
+        message = f"{_describe(holder)} in this folder; waiting for it to end"
+        print(message, file=sys.stderr, flush=True)
         lock.acquire()
     try:
         since = datetime.now().astimezone().isoformat(timespec="seconds")

@@ -7,14 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+from components.lock import only_one
 from components.workspace import Workspace
-from flows.lock import only_one
 
 HOLD = """
 import sys, time
 from pathlib import Path
 from components.workspace import Workspace
-from flows.lock import only_one
+from components.lock import only_one
 with only_one(Workspace(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
