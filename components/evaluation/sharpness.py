@@ -67,7 +67,9 @@ def sharpness(
     x, y = x[:samples], y[:samples]
     if len(x) == 0:
         raise ValueError(f"sharpness needs at least one sample; samples = {samples}")
-    with _as_evaluated(model):
+    with _as_evaluated(model), warnings.catch_warnings():
+        # torch itself and a dependency of curvlinops still use torch.jit
+        warnings.filterwarnings("ignore", r".*torch\.jit", FutureWarning)
         hessian = _Hessian(model, loss_fn, x, y, batch_size)
         try:
             found = _METHODS[method](hessian, hessian.start(seed), tol, max_matvecs)
@@ -101,9 +103,7 @@ class _Hessian:
     """v -> Hv for numpy vectors, counted; FloatingPointError where Hv is not finite."""
 
     def __init__(self, model: nn.Module, loss: nn.Module, x: Tensor, y: Tensor, batch: int):
-        with warnings.catch_warnings():  # a dependency of it uses torch.jit, to be removed one day
-            warnings.simplefilter("ignore", FutureWarning)
-            from curvlinops import HessianLinearOperator
+        from curvlinops import HessianLinearOperator
 
         parameters = [p for p in model.parameters() if p.requires_grad]
         batches = list(zip(x.split(batch), y.split(batch), strict=True))
