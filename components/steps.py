@@ -108,18 +108,28 @@ def fit(settings: Settings, workspace: Workspace) -> StepResult:
         from components.validation import accepted_histories
 
         lode, task = settings.lode, settings.task
-        fit_lode(
-            accepted_histories(workspace.histories(task), workspace.validation(task)),
-            folder=workspace.lode(task),
-            checkpoint=workspace.fit_checkpoint(task),
-            settings=FitConfig(**lode.fit.model_dump()),
-            mu=lode.scheduler.mu,
-            encoder=lode.encoder,
-            latent=lode.latent,
-            hidden=lode.hidden,
-            solver=lode.solver,
-            solver_steps=lode.solver_steps,
-        )
+        histories = accepted_histories(workspace.histories(task), workspace.validation(task))
+        with progress(f"fit {task}", lode.fit.updates) as advance:
+            shown = 0
+
+            def show(done: int, error: float) -> None:
+                nonlocal shown
+                advance(done - shown, f"held-out error {error:.3f}")
+                shown = done
+
+            fit_lode(
+                histories,
+                folder=workspace.lode(task),
+                checkpoint=workspace.fit_checkpoint(task),
+                settings=FitConfig(**lode.fit.model_dump()),
+                mu=lode.scheduler.mu,
+                encoder=lode.encoder,
+                latent=lode.latent,
+                hidden=lode.hidden,
+                solver=lode.solver,
+                solver_steps=lode.solver_steps,
+                progress=show,
+            )
 
     result = _stamped("fit", settings, workspace, work)
     facts = stamps.read_json(workspace.lode(settings.task) / "config.json")["fit"]

@@ -10,11 +10,9 @@ import copy
 import hashlib
 import json
 import math
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +76,7 @@ def fit(
     solver: str = "rk4",
     solver_steps: int = 16,
     checkpoint: Path | None = None,
-    progress: Callable[[int, float], None] | None = None,
+    progress: Callable[[int, float], None] = lambda done, error: None,
 ) -> FitResult:
     """Fit and save a LODE.
 
@@ -89,8 +87,7 @@ def fit(
             a killed fit of the same histories and settings is continued, any other is ignored.
         mu: window length in log points that the scheduler will encode.
         encoder, latent, hidden, solver, solver_steps: the architecture.
-        progress: called as (updates done, held-out error) at every check; None: a bar if stderr
-            is a terminal, else nothing.
+        progress: called as (updates done, held-out error) at every check.
 
     Raises:
         LODEError: no usable history, several tasks or lengths, values that are not finite, a
@@ -113,9 +110,9 @@ def fit(
     )
     if not 2 <= mu <= config.points:
         raise LODEError(f"mu = {mu} must lie between 2 and the histories' {config.points} points")
-    with one_thread(), _bar(settings.updates, progress) as show:
+    with one_thread():
         training = _Training(config, settings, data, mu, Path(checkpoint or folder))
-        training.run(show)
+        training.run(progress)
         lode = training.best_model()
         summary = training.summary() | quality.report(lode, data.series, data.held_out)
     lode.config = replace(config, fit=summary)
@@ -367,25 +364,3 @@ def _initial_schedule(histories: Sequence[History]) -> tuple[float, ...]:
     winners = max(groups.values(), key=merit)
     best = max(winners, key=lambda run: (run.completed, final(run)))
     return tuple(float(lr) for lr in best.points["lr"])
-
-
-@contextmanager
-def _bar(
-    updates: int, progress: Callable[[int, float], None] | None
-) -> Iterator[Callable[[int, float], None]]:
-    if progress is not None:
-        yield progress
-        return
-    try:
-        if not sys.stderr.isatty():
-            raise ImportError
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:
-        yield lambda done, error: None
-        return
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("fit", total=updates)
-        yield lambda done, error: bar.update(
-            task, completed=done, description=f"fit · held-out error {error:.3f}"
-        )
