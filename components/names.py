@@ -1,6 +1,12 @@
 """The names a user may write in params.yaml, kept free of heavy imports so that `lode --help` and
 the settings check stay fast. A test holds them equal to what the registries really offer."""
 
-TASKS: tuple[str, ...] = ("mnist1d-cnn", "fashion-mnist-cnn")
+TASKS: tuple[str, ...] = (
+    "mnist1d-cnn",
+    "digits-mlp",
+    "fashion-mnist-small",
+    "fashion-mnist-cnn",
+    "text-minigpt",
+)
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
 SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "lode")

@@ -87,6 +87,7 @@ def validate(settings: Settings, workspace: Workspace) -> StepResult:
             updates=training.updates,
             points=training.points,
             train_samples=training.train_samples,
+            data_digest=sweep_plan(settings, workspace).template.spec.data_digest,
             sampler=sweep.sampler,
             max_train_loss=settings.validation.max_train_loss,
             max_quarantined=settings.validation.max_quarantined,
@@ -270,6 +271,7 @@ def tracking_uri(settings: Settings, workspace: Workspace) -> str:
 def sweep_plan(settings: Settings, workspace: Workspace) -> SweepPlan:
     """The sweep that params.yaml asks for."""
     from components.sweep.study import SweepPlan
+    from components.tasks import catalog
     from components.training.execute import Job
     from components.training.run import RunSpec
 
@@ -277,6 +279,7 @@ def sweep_plan(settings: Settings, workspace: Workspace) -> SweepPlan:
     spec = RunSpec(
         task=settings.task, scheduler="", peak_lr=None, seed=0, updates=training.updates,
         points=training.points, train_samples=training.train_samples,
+        data_digest=catalog.get(settings.task).data_digest(workspace.data),
     )  # fmt: skip
     job = Job(spec, workspace.histories(settings.task), workspace.data, training.device)
     return SweepPlan(

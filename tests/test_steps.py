@@ -157,3 +157,16 @@ def test_a_full_disk_and_a_read_only_folder_stop_before_work(
     with pytest.raises(WorkspaceError, match=r"data: cannot be written to"):
         steps.sweep(tiny(), Workspace(occupied))
     assert not (occupied / "models").exists()
+
+
+def test_another_text_is_another_sweep(tmp_path: Path) -> None:
+    workspace, settings = Workspace(tmp_path), tiny(task="text-minigpt")
+    with pytest.raises(ValueError, match=r"no text in .*text"):
+        steps.sweep(settings, workspace)
+    text = workspace.data / "text" / "mine.txt"
+    text.parent.mkdir(parents=True)
+    text.write_text("one")
+    first = {job.spec.run_id for job in steps.sweep_plan(settings, workspace).grid_jobs()}
+    text.write_text("two")
+    second = {job.spec.run_id for job in steps.sweep_plan(settings, workspace).grid_jobs()}
+    assert not first & second

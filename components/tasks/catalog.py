@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from components.tasks import fashion_mnist, mnist1d
+from components.tasks import digits, fashion_mnist, mnist1d, text
 from components.tasks.datasets import Data, DataError
-from components.tasks.models import cnn
+from components.tasks.models import cnn, gpt, mlp
 
 
 class UnknownTaskError(LookupError):
@@ -24,6 +24,14 @@ class UnknownTaskError(LookupError):
 def correct(logits: Tensor, y: Tensor) -> Tensor:
     """How many of logits (n, classes) name the class y (n,): a 0-d tensor, no synchronisation."""
     return (logits.argmax(-1) == y).sum()
+
+
+def correct_share(logits: Tensor, y: Tensor) -> Tensor:
+    """As `correct` for several classes per sample: each sample's share of right ones, summed.
+
+    Logits (n, classes, k), y (n, k).
+    """
+    return (logits.argmax(1) == y).float().mean(-1).sum()
 
 
 def adamw(parameters: Iterable[nn.Parameter], weight_decay: float) -> Optimizer:
@@ -47,6 +55,8 @@ class Task:
         loss: mean loss of (logits, y); a module, whose `reduction` curvlinops asks for.
         metric: the sum of (logits, y) over the samples, so that chunks add up; higher is better.
         metric_name: what `metric` divided by the number of samples is called.
+        data_digest: of the user's own files in the data folder, so that other files are other runs;
+            None where the data is the same for everybody.
         augment: maps a batch of x on its device to another of the same shape, or None.
     """
 
@@ -59,6 +69,7 @@ class Task:
     loss: nn.Module
     metric: Callable[[Tensor, Tensor], Tensor] = correct
     metric_name: str = "accuracy"
+    data_digest: Callable[[Path], str | None] = lambda folder: None
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
 
@@ -75,6 +86,24 @@ TASKS: dict[str, Task] = {
             loss=nn.CrossEntropyLoss(),
         ),
         Task(
+            name="digits-mlp",
+            title="Digits, MLP",
+            network=mlp.digits_mlp,
+            load=digits.load,
+            optimizer=partial(adamw, weight_decay=1e-2),
+            batch_size=64,
+            loss=nn.CrossEntropyLoss(),
+        ),
+        Task(
+            name="fashion-mnist-small",
+            title="Fashion-MNIST, 6,000 images of 14×14, CNN",
+            network=cnn.fashion_mnist_small,
+            load=fashion_mnist.load_small,
+            optimizer=partial(adamw, weight_decay=1e-2),
+            batch_size=64,
+            loss=nn.CrossEntropyLoss(),
+        ),
+        Task(
             name="fashion-mnist-cnn",
             title="Fashion-MNIST, CNN",
             network=cnn.fashion_mnist_cnn,
@@ -82,6 +111,18 @@ TASKS: dict[str, Task] = {
             optimizer=partial(adamw, weight_decay=1e-3),
             batch_size=256,
             loss=nn.CrossEntropyLoss(),
+        ),
+        Task(
+            name="text-minigpt",
+            title="Text by characters, miniGPT",
+            network=gpt.text_minigpt,
+            load=text.load,
+            data_digest=text.digest,
+            optimizer=partial(adamw, weight_decay=1e-2),
+            batch_size=32,
+            loss=nn.CrossEntropyLoss(),
+            metric=correct_share,
+            metric_name="next-token accuracy",
         ),
     )
 }

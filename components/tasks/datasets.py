@@ -23,7 +23,11 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples `x` (n, …) float32 as the network takes them, and classes `y` (n,) int64."""
+    """Samples `x` (n, …) as the network takes them, and classes `y` int64.
+
+    Mostly x is float32 and y (n,). Where every sample has several classes to be predicted, as in
+    text, y is (n, k); x may be int64.
+    """
 
     x: Tensor
     y: Tensor

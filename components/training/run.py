@@ -24,6 +24,7 @@ class RunSpec:
         scheduler_digest: for learned schedulers, which weights and controller settings.
         sharpness_method: how λ_max is measured at the end, None: not at all. The weights are not
             kept, so to measure it otherwise takes another run.
+        data_digest: of files of the user's own that the task trains on; None: the data is fixed.
     """
 
     task: str
@@ -35,6 +36,7 @@ class RunSpec:
     train_samples: int | None = None
     scheduler_digest: str | None = None
     sharpness_method: str | None = None
+    data_digest: str | None = None
 
     @property
     def run_id(self) -> str:

@@ -50,6 +50,7 @@ class Sweep:
     Attributes:
         schedulers, peak_lrs, seeds: the grid; `peak_lrs` is ignored when `sampler` is `tpe`.
         updates, points, train_samples: N, T and the part of the training data of every run.
+        data_digest: of the user's own data, as in `RunSpec`.
         max_train_loss: a larger loss makes a run bad.
         max_quarantined: largest share of bad runs, in [0, 1], that the pipeline accepts.
     """
@@ -61,6 +62,7 @@ class Sweep:
     updates: int
     points: int
     train_samples: int | None = None
+    data_digest: str | None = None
     sampler: Literal["grid", "tpe"] = "grid"
     max_train_loss: float = 100.0
     max_quarantined: float = 0.2
@@ -68,7 +70,7 @@ class Sweep:
     def declares(self, history: History) -> bool:
         """Whether a run belongs to the sweep."""
         scheduler, peak_lr = history.configuration
-        budget = ("updates", "points", "train_samples")
+        budget = ("updates", "points", "train_samples", "data_digest")
         return (
             all(history.meta.get(key) == getattr(self, key) for key in budget)
             and scheduler in self.schedulers

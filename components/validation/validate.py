@@ -33,6 +33,7 @@ def validate(
     updates: int,
     points: int,
     train_samples: int | None = None,
+    data_digest: str | None = None,
     sampler: str = "grid",
     max_train_loss: float = 100.0,
     max_quarantined: float = 0.2,
@@ -45,8 +46,8 @@ def validate(
     Args:
         folder: `data/histories/<task>`; read, never changed.
         report_dir: `reports/<task>`.
-        task, schedulers, peak_lrs, seeds, updates, points, train_samples, sampler: the declared
-            sweep; other runs of the task in the folder are counted and set aside.
+        task, schedulers, peak_lrs, seeds, updates, points, train_samples, data_digest, sampler: the
+            declared sweep; other runs of the task in the folder are counted and set aside.
         max_train_loss: a larger loss makes a run bad.
         max_quarantined: stop when a larger share of the runs, in [0, 1], is bad.
 
@@ -57,7 +58,8 @@ def validate(
     """
     declared = Sweep(
         task, tuple(schedulers), tuple(peak_lrs), tuple(seeds), updates, points,
-        train_samples, "tpe" if sampler == "tpe" else "grid", max_train_loss, max_quarantined,
+        train_samples, data_digest, "tpe" if sampler == "tpe" else "grid", max_train_loss,
+        max_quarantined,
     )  # fmt: skip
     folder, report_dir = Path(folder), Path(report_dir)
     paths = sorted(folder.glob("*.parquet"))

@@ -12,10 +12,14 @@ from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import DataError
 
-# task: shape of a sample, parameters of the network, weight decay
+FLOAT, INT = torch.float32, torch.int64
+# task: a sample's shape and type, its logits' shape, parameters of the network, weight decay
 EXPECTED = {
-    "mnist1d-cnn": ((1, 40), 5_210, 1e-2),
-    "fashion-mnist-cnn": ((1, 28, 28), 1_867_466, 1e-3),
+    "mnist1d-cnn": ((1, 40), FLOAT, (10,), 5_210, 1e-2),
+    "digits-mlp": ((64,), FLOAT, (10,), 1_482, 1e-2),
+    "fashion-mnist-small": ((1, 14, 14), FLOAT, (10,), 23_946, 1e-2),
+    "fashion-mnist-cnn": ((1, 28, 28), FLOAT, (10,), 1_867_466, 1e-3),
+    "text-minigpt": ((64,), INT, (128, 64), 120_576, 1e-2),
 }
 tasks = pytest.mark.parametrize("task", catalog.TASKS.values(), ids=lambda task: task.name)
 
@@ -27,18 +31,20 @@ def test_names_are_those_of_the_settings() -> None:
 def test_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(catalog.UnknownTaskError, match=r"'mnist1d-cn'; did you mean 'mnist1d-cnn'"):
         catalog.get("mnist1d-cn")
-    with pytest.raises(catalog.UnknownTaskError, match=r"'xyz'; known: mnist1d-cnn, fashion"):
+    with pytest.raises(catalog.UnknownTaskError, match=r"'xyz'; known: mnist1d-cnn, digits-mlp"):
         catalog.get("xyz")
 
 
 @tasks
 def test_network(task: Task) -> None:
-    shape, parameters, _ = EXPECTED[task.name]
+    shape, dtype, out, parameters, _ = EXPECTED[task.name]
     network = task.network()
     assert sum(p.numel() for p in network.parameters()) == parameters
-    logits = network(torch.zeros(3, *shape))
-    assert logits.shape == (3, 10) and logits.dtype == torch.float32
-    torch.testing.assert_close(task.loss(logits, torch.tensor([0, 1, 2])).shape, torch.Size([]))
+    logits = network(torch.zeros(3, *shape, dtype=dtype))
+    assert logits.shape == (3, *out) and logits.dtype == torch.float32
+    y = torch.zeros(3, *out[1:], dtype=torch.int64)
+    assert task.loss(logits, y).shape == torch.Size([])
+    assert 0 <= task.metric(logits, y) <= 3  # a sample counts one, however many classes it has
 
 
 @tasks
@@ -61,7 +67,7 @@ def test_fashion_cnn_drops_out_in_training_only() -> None:
 @tasks
 def test_optimizer_follows_the_lr_set_by_the_loop(task: Task) -> None:
     """One AdamW update by hand: θ − lr (wd θ + g / (|g| + ε))."""
-    weight_decay = EXPECTED[task.name][2]
+    weight_decay = EXPECTED[task.name][-1]
     parameter = torch.nn.Parameter(torch.tensor([2.0, -3.0]))
     optimizer = task.optimizer(iter([parameter]))
     optimizer.param_groups[0]["lr"] = 0.1
@@ -76,6 +82,14 @@ def test_metric_is_a_sum_so_that_chunks_add_up() -> None:
     logits, y = torch.eye(4), torch.tensor([0, 1, 0, 3])
     assert catalog.correct(logits, y).item() == 3
     assert catalog.correct(logits[:2], y[:2]) + catalog.correct(logits[2:], y[2:]) == 3
+
+
+def test_metric_of_several_classes_per_sample() -> None:
+    y = torch.tensor([[0, 1, 2, 3], [3, 3, 3, 3], [1, 1, 1, 1]])
+    logits = torch.eye(4)[torch.tensor([[0, 1, 2, 0], [3, 3, 3, 3], [0, 0, 0, 0]])].mT
+    assert catalog.correct_share(logits, y).item() == 0.75 + 1 + 0
+    parts = (catalog.correct_share(logits[i : i + 1], y[i : i + 1]) for i in range(3))
+    assert [part.item() for part in parts] == [0.75, 1, 0]
 
 
 def test_train_samples_takes_the_same_subset_of_the_training_split(datasets: Path) -> None:

@@ -196,6 +196,25 @@ def test_real_images(real: Data) -> None:
     assert real.test.y[:5].tolist() == [9, 2, 1, 1, 6]  # as published
 
 
+def test_small_images_are_the_others_pooled(real: Data, tmp_path: Path) -> None:
+    small = fashion_mnist.load_small(tmp_path)
+    assert small.sizes == {"train": 6_000, "val": 2_000, "test": 10_000}
+    for name in ("train", "val", "test"):
+        pooled, whole = getattr(small, name), getattr(real, name).first(len(getattr(small, name)))
+        assert pooled.x.shape == (len(pooled), 1, 14, 14) and torch.equal(pooled.y, whole.y)
+        quarters = [whole.x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        torch.testing.assert_close(pooled.x, sum(quarters) / 4)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_small_network_learns_from_real_images(tmp_path: Path, real: Data) -> None:
+    task = catalog.get("fashion-mnist-small")
+    data = catalog.load_data(task, tmp_path)
+    scheduler = Parametric("onecycle", peak_lr=1e-2, updates=100)
+    outcome = train(task, data, scheduler, seed=0, updates=100, points=2)
+    assert outcome.rows[-1]["val_metric"] > 0.65
+
+
 @pytest.mark.slow
 def test_network_learns_from_real_images(real: Data) -> None:
     """A few small batches bring the paper's CNN well above chance."""

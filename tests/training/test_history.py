@@ -130,6 +130,7 @@ def test_a_run_id_names_all_that_determines_the_run() -> None:
         RunSpec("t", "cosine", 0.1, 0, 1000, 100, 50),
         RunSpec("t", "cosine", 0.1, 0, 1000, 100, None, "d"),
         RunSpec("t", "cosine", 0.1, 0, 1000, 100, None, None, "lanczos 256"),
+        RunSpec("t", "cosine", 0.1, 0, 1000, 100, None, None, None, "text"),
     ]
     assert spec.run_id == RunSpec("t", "cosine", 0.1, 0, 1000, 100).run_id
-    assert len({spec.run_id, *(other.run_id for other in others)}) == 10
+    assert len({spec.run_id, *(other.run_id for other in others)}) == 11

@@ -38,7 +38,16 @@ def make_history(scheduler: str, peak_lr: float, seed: int, **changed: Any) -> H
             "elapsed_s": steps * 0.01,
         }
     )
-    keys = ("task", "scheduler", "peak_lr", "seed", "updates", "points", "train_samples")
+    keys = (
+        "task",
+        "scheduler",
+        "peak_lr",
+        "seed",
+        "updates",
+        "points",
+        "train_samples",
+        "data_digest",
+    )
     meta = {key: getattr(spec, key) for key in keys} | {
         "run_id": spec.run_id,
         "status": "completed",

@@ -385,7 +385,10 @@ def test_accepted_histories_refuses_a_missing_failed_or_stale_report(
         accepted_histories(folder, path)
 
 
-@pytest.mark.parametrize("budget", [{"updates": 2 * N}, {"points": 2 * T}, {"train_samples": 500}])
+@pytest.mark.parametrize(
+    "budget",
+    [{"updates": 2 * N}, {"points": 2 * T}, {"train_samples": 500}, {"data_digest": "other text"}],
+)
 def test_runs_of_another_budget_are_set_aside_and_counted(
     folder: Path, sweep: Sweep, budget: dict[str, int]
 ) -> None:
