@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,9 @@ import pytest
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 
-@pytest.mark.slow
-def test_bench_loop(datasets: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / "bench_loop.py"), "--data", str(datasets)]
+def said(script: str, *options: str | Path) -> str:
     done = subprocess.run(
-        [*command, "--updates", "5", "--repetitions", "2"],
+        [sys.executable, BENCHMARKS / script, *options],
         cwd=BENCHMARKS.parents[1],
         capture_output=True,
         text=True,
@@ -23,5 +22,32 @@ def test_bench_loop(datasets: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    for said in ("n = 2", "torch ", "bare ", "loop, OneCycle", "DataLoader", "x1.00 of bare"):
-        assert said in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_bench_loop(datasets: Path) -> None:
+    out = said("bench_loop.py", "--data", datasets, "--updates", "5", "--repetitions", "2")
+    for part in ("n = 2", "torch ", "bare ", "loop, OneCycle", "DataLoader", "x1.00 of bare"):
+        assert part in out
+
+
+@pytest.mark.slow
+def test_bench_fit() -> None:
+    few = ("--updates", "1", "--repetitions", "2", "--warm-up", "2", "--lode", "none-there")
+    out = said("bench_fit.py", *few, "--points", "30", "100", "--batch", "4")
+    last = out.splitlines()[-1]
+    assert re.fullmatch(r"batch 4, ratio T=100: \d+\.\d \(target 3\)  T=30: \d+\.\d", last)
+    assert len(re.findall(r"^ *(?:30|100) +4 +(?:30|fit) +\d", out, re.MULTILINE)) == 4
+    for part in ("n = 2", "torchdiffeq ", "of the short fit", "rk4, 16 steps", "<- timed"):
+        assert part in out
+
+
+@pytest.mark.slow
+def test_bench_decision(datasets: Path) -> None:
+    few = ("--calls", "2", "--repetitions", "2", "--warm-up", "2", "--lode", "none-there")
+    out = said("bench_decision.py", *few, "--data", datasets, "--updates", "20", "--points", "10")
+    last = out.splitlines()[-1]
+    assert re.fullmatch(r"share of a run: .* % inside .* % paired \(target 5\)", last)
+    for part in ("n = 2", "1,200 points decoded", "a short fit", "N = 20, T = 10", "(target 15)"):
+        assert part in out

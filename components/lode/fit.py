@@ -30,7 +30,7 @@ from components.training.history import History, digest
 
 CHECK_EVERY = 250  # updates between looks at the held-out runs, each with a checkpoint
 CHECKPOINT = "fit.checkpoint.safetensors"
-RECIPE = 1  # raised when a change makes the same settings fit differently: old checkpoints void
+RECIPE = 2  # raised when a change makes the same settings fit differently: old checkpoints void
 
 
 @dataclass(frozen=True)

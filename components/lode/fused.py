@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 _tanh_backward = torch.ops.aten.tanh_backward
-_sigmoid_backward = torch.ops.aten.sigmoid_backward
 
 
 class _RK4MLP(torch.autograd.Function):
@@ -109,21 +108,24 @@ class _Scan(torch.autograd.Function):
         recurrent, gates = new(length, batch, 3 * width), new(length, batch, 2 * width)
         start, hidden = new(flows, batch, width), new(flows, batch, v1.shape[0])
         wt, v1t, v2t = whh.t(), v1.t(), v2.t()
+        # Taking views costs as much as these small operations do: all at once, before the loop.
+        drive_rz, drive_n = (t.unbind() for t in drive.split(2 * width, 2))
+        rec, rz, n, b = (t.unbind() for t in (recurrent, gates, new_state, before))
+        rec_rz, rec_n = (t.unbind() for t in recurrent.split(2 * width, 2))
+        r, z = (t.unbind() for t in gates.split(width, 2))
+        s, a = start.unbind(), hidden.unbind()
         h = drive.new_zeros(batch, width)
         for j in range(max(length, flows)):
             if dt is not None:
-                start[j].copy_(h)
-                torch.addmm(c1, h, v1t, out=hidden[j]).tanh_()
-                h = torch.addcmul(h, dt[j], torch.addmm(c2, hidden[j], v2t))
+                s[j].copy_(h)
+                torch.addmm(c1, h, v1t, out=a[j]).tanh_()
+                h = torch.addcmul(h, dt[j], torch.addmm(c2, a[j], v2t))
             if j < length:
-                before[j].copy_(h)
-                gh = torch.addmm(bhh, h, wt, out=recurrent[j])
-                rz = torch.add(drive[j, :, : 2 * width], gh[:, : 2 * width], out=gates[j])
-                rz.sigmoid_()
-                torch.addcmul(
-                    drive[j, :, 2 * width :], rz[:, :width], gh[:, 2 * width :], out=new_state[j]
-                ).tanh_()
-                h = torch.lerp(new_state[j], h, rz[:, width:])
+                b[j].copy_(h)
+                torch.addmm(bhh, h, wt, out=rec[j])
+                torch.add(drive_rz[j], rec_rz[j], out=rz[j]).sigmoid_()
+                torch.addcmul(drive_n[j], r[j], rec_n[j], out=n[j]).tanh_()
+                h = torch.lerp(n[j], h, z[j])
         ctx.save_for_backward(whh, v1, v2, dt, before, recurrent, gates, new_state, start, hidden)
         return h
 
@@ -132,25 +134,30 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, g: torch.Tensor) -> Any:
         whh, v1, v2, dt, before, recurrent, gates, new_state, start, hidden = ctx.saved_tensors
         length, flows, width = len(before), len(start), g.shape[1]
-        d_drive, d_rec = torch.empty_like(recurrent), torch.empty_like(recurrent)
-        d_flow, d_hidden = torch.empty_like(start), torch.empty_like(hidden)
+        # Every gradient of a step is the state's gradient times what the forward pass has left:
+        # those factors for all steps at once, so that the walk back is a few operations a step.
+        r, z = gates.split(width, 2)
+        at_n = (1 - z) * (1 - new_state.square())
+        at_r = at_n * recurrent[..., 2 * width :] * r * (1 - r)
+        at_z = (before - new_state) * z * (1 - z)
+        to_rec = torch.stack((at_r, at_z, at_n * r), 2)
+        d_rec, after = torch.empty_like(recurrent), torch.empty_like(before)
+        d_rec3 = d_rec.unflatten(2, (3, width))
+        factors, outs, outs3, zs, gs = (t.unbind() for t in (to_rec, d_rec, d_rec3, z, after))
+        d_hidden, d_next = torch.empty_like(hidden), torch.empty_like(start)
+        to_hidden = hidden if dt is None else dt * (1 - hidden.square())
+        bends, inner, nexts = (t.unbind() for t in (to_hidden, d_hidden, d_next))
         for j in range(max(length, flows) - 1, -1, -1):
             if j < length:
-                r, z = gates[j, :, :width], gates[j, :, width:]
-                dn = _tanh_backward(torch.addcmul(g, g, z, value=-1), new_state[j])
-                d_rz = torch.cat(
-                    (dn * recurrent[j, :, 2 * width :], g * (before[j] - new_state[j])), 1
-                )
-                _sigmoid_backward.grad_input(d_rz, gates[j], grad_input=d_rz)
-                torch.cat((d_rz, dn), 1, out=d_drive[j])
-                torch.cat((d_rz, dn * r), 1, out=d_rec[j])
-                g = torch.addmm(g * z, d_rec[j], whh)
+                gs[j].copy_(g)
+                torch.mul(g[:, None], factors[j], out=outs3[j])
+                g = torch.addmm(g * zs[j], outs[j], whh)
             if flows:
-                torch.mul(g, dt[j], out=d_flow[j])
-                torch.mm(d_flow[j], v2, out=d_hidden[j])
-                _tanh_backward.grad_input(d_hidden[j], hidden[j], grad_input=d_hidden[j])
-                g = torch.addmm(g, d_hidden[j], v1)
-        flow = _weights((d_hidden, start), (d_flow, hidden)) if flows else (None,) * 4
+                nexts[j].copy_(g)
+                torch.mm(g, v2, out=inner[j]).mul_(bends[j])
+                g = torch.addmm(g, inner[j], v1)
+        d_drive = torch.cat((d_rec[..., : 2 * width], after * at_n), 2)
+        flow = _weights((d_hidden, start), (dt * d_next, hidden)) if flows else (None,) * 4
         return (d_drive, None, *_weights((d_rec, before)), *flow)
 
 
