@@ -1,0 +1,121 @@
+"""How much is to be gained over the sweep's best schedule, by hand-made shapes.
+
+    .venv/bin/python docs/research/headroom.py --updates 500
+
+Trains every shape on screening seeds (200 …, never reported on); prints them by mean test metric.
+Finished runs are kept in `.lode/research`, so a second call is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.files import write_text
+from components.tasks import catalog
+from components.training.execute import load_data
+from components.training.loop import evaluate, train
+
+KEPT, DATA = Path(".lode/research"), Path("data/datasets")
+POINTS = 100
+
+
+class Replay:
+    """A table of learning rates, one per update, as the training loop's scheduler."""
+
+    def __init__(self, lrs: np.ndarray) -> None:
+        self._lrs = np.maximum(lrs, 1e-8)
+
+    def lr(self, step: int) -> float:
+        return float(self._lrs[step])
+
+    def observe(self, *_: object) -> None:
+        pass
+
+
+def onecycle(updates: int, peak: float, warmup: float) -> np.ndarray:
+    """Cosine OneCycle from peak / 25 to peak / 250,000 with another share of warm-up."""
+    t, turn = np.arange(updates), max(int(warmup * updates), 1)
+    low, end = peak / 25, peak / 25 / 1e4
+    up = peak + (low - peak) / 2 * (1 + np.cos(np.pi * t / turn))
+    down = end + (peak - end) / 2 * (1 + np.cos(np.pi * (t - turn) / (updates - turn)))
+    return np.where(t < turn, up, down)
+
+
+def trapezoid(
+    updates: int, peak: float, warmup: float, decay: float, shape: str = "linear"
+) -> np.ndarray:
+    """Linear warm-up from peak / 25, plateau, then decay to 0 over the last share `decay`."""
+    x = (np.arange(updates) + 0.5) / updates
+    up = 1 / 25 + (1 - 1 / 25) * np.clip(x / warmup, 0, 1)
+    done = np.clip((x - (1 - decay)) / decay, 0, 1)
+    down = {"linear": 1 - done, "cos": (1 + np.cos(np.pi * done)) / 2}[shape]
+    return peak * np.minimum(up, down)
+
+
+def shapes(updates: int) -> dict[str, np.ndarray]:
+    found = {
+        f"onecycle {peak} warm-up {warmup}": onecycle(updates, peak, warmup)
+        for peak in (0.03, 0.04, 0.05, 0.07)
+        for warmup in (0.15, 0.3, 0.5)
+    }
+    for peak in (0.03, 0.05):
+        for warmup in (0.1, 0.3):
+            for decay, shape in ((0.7, "linear"), (0.5, "linear"), (0.5, "cos"), (0.3, "linear")):
+                name = f"trapezoid {peak} warm-up {warmup} decay {decay} {shape}"
+                found[name] = trapezoid(updates, peak, warmup, decay, shape)
+    return found
+
+
+def run(job: tuple[str, np.ndarray, int]) -> dict[str, Any]:
+    """Train `task` under a table of learning rates; the history's rows and the test metric."""
+    import torch
+
+    name, lrs, seed = job
+    said = json.dumps([name, POINTS, seed]).encode() + np.asarray(lrs, np.float64).tobytes()
+    path = KEPT / f"{hashlib.sha256(said).hexdigest()[:20]}.json"
+    if path.exists():
+        return dict(json.loads(path.read_text()))
+    torch.set_num_threads(1)
+    task, data = catalog.get(name), load_data(name, DATA, None, "cpu")
+    outcome = train(task, data, Replay(lrs), seed=seed, updates=len(lrs), points=POINTS)
+    outcome.network.load_state_dict(outcome.best_weights)
+    test = evaluate(task, outcome.network, data.test)
+    result = {"status": outcome.status, "rows": outcome.rows, "test": test}
+    write_text(path, json.dumps(result))
+    return result
+
+
+def run_all(jobs: list[tuple[str, np.ndarray, int]]) -> list[dict[str, Any]]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["components.training.execute", "torch._dynamo"])
+    with ProcessPoolExecutor(mp_context=context) as executor:
+        return list(executor.map(run, jobs))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default="mnist1d-cnn")
+    parser.add_argument("--updates", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=4, help="how many, from 200 on")
+    options = parser.parse_args()
+    seeds = range(200, 200 + options.seeds)
+    found = shapes(options.updates)
+    results = iter(run_all([(options.task, lrs, s) for lrs in found.values() for s in seeds]))
+    table = []
+    for name in found:
+        tests = [next(results)["test"] for _ in seeds]
+        table.append((float(np.mean(tests)), float(np.std(tests, ddof=1)), name))
+    for mean, deviation, name in sorted(table, reverse=True):
+        print(f"{mean:.4f} ± {deviation:.4f}  {name}")
+
+
+if __name__ == "__main__":
+    main()
