@@ -52,8 +52,10 @@ def sweep(settings: Settings, workspace: Workspace) -> StepResult:
     workspace.check_writable()
     plan = sweep_plan(settings, workspace)
     total = plan.configurations * len(plan.seeds)
-    missing = _missing(plan.grid_jobs()) if plan.sampler == "grid" else total
-    if missing:  # data problems show here, before worker processes are started
+    found = {path.stem for path in workspace.histories(settings.task).glob("*.parquet")}
+    if plan.sampler != "grid" or _missing(
+        plan.grid_jobs()
+    ):  # data problems show here, before worker processes are started
         load_data(settings.task, workspace.data, settings.training.train_samples, "cpu")
     with progress(f"sweep {settings.task}", total) as advance:
         histories = run_sweep(
@@ -62,6 +64,7 @@ def sweep(settings: Settings, workspace: Workspace) -> StepResult:
             on_history=lambda job, history: advance(1, _note(history)),
         )
     diverged = sum(not h.completed for h in histories)
+    missing = sum(h.run_id not in found for h in histories)
     return StepResult(
         "sweep",
         ran=missing > 0,

@@ -103,7 +103,7 @@ def _may_pass_next_time(task: Any, task_run: Any, state: Any) -> bool:
     """A killed worker or an unreachable registry: yes. Bad settings, data or weights: no."""
     try:
         state.result()
-    except (ValueError, TypeError, NotImplementedError, WorkspaceError):
+    except (ValueError, TypeError, WorkspaceError):
         return False
     except Exception:
         return True

@@ -144,7 +144,7 @@ def test_steps_out_of_order_say_what_comes_first(tmp_path: Path) -> None:
         steps.result_table(tiny(), workspace)
 
 
-def test_a_full_disk_and_a_read_only_folder_stop_before_work(
+def test_too_little_space_and_an_unusable_folder_stop_before_work(
     tmp_path: Path,
 ) -> None:
     workspace = Workspace(tmp_path / "full")
@@ -170,3 +170,11 @@ def test_another_text_is_another_sweep(tmp_path: Path) -> None:
     text.write_text("two")
     second = {job.spec.run_id for job in steps.sweep_plan(settings, workspace).grid_jobs()}
     assert not first & second
+
+
+def test_a_tpe_sweep_says_truly_what_it_found(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    settings = tiny(sweep__sampler="tpe", sweep__trials=2)
+    assert steps.sweep(settings, workspace).facts["trained"] == 4
+    again = steps.sweep(settings, workspace)
+    assert not again.ran and again.facts["trained"] == 0

@@ -23,6 +23,10 @@ from components.training.run import RunSpec
 Row = dict[str, float]
 
 
+class DeviceError(ValueError):
+    """The device asked for is not on this machine; the message says what is."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A run to do, and where.
@@ -110,13 +114,13 @@ def pick_device(name: str) -> torch.device:
     """`auto` is the first CUDA device if there is one, else the CPU.
 
     Raises:
-        ValueError: the named device is not on this machine.
+        DeviceError: the named device is not on this machine.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
+        raise DeviceError(
             f"training.device = {name!r}, but this machine has {torch.cuda.device_count()} "
             "CUDA devices; use auto or cpu"
         )

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.training.execute import Job, execute, execute_and_keep, load_data, pick_device
+from components.training.execute import (
+    DeviceError,
+    Job,
+    execute,
+    execute_and_keep,
+    load_data,
+    pick_device,
+)
 from components.training.history import read_history
 from components.training.pool import run_all
 from components.training.run import RunSpec
@@ -76,5 +83,5 @@ def test_a_pool_gives_the_same_bits_as_one_process_and_repeats_nothing(
 def test_a_device_that_is_not_there() -> None:
     assert pick_device("cpu") == torch.device("cpu")
     missing = f"cuda:{torch.cuda.device_count()}"
-    with pytest.raises(ValueError, match=rf"{missing}.*use auto or cpu"):
+    with pytest.raises(DeviceError, match=rf"{missing}.*use auto or cpu"):
         pick_device(missing)
