@@ -55,7 +55,7 @@ def cli() -> None:
 
     \b
     The whole pipeline, under Prefect:   make demo
-    One step at a time, in this order:   lode sweep, validate, fit, register, train, evaluate
+    One step at a time, in this order:   lode sweep, validate, pilot, fit, register, train, evaluate
 
     A step that finds its finished output does nothing; a killed one goes on where it was.
     """
@@ -80,7 +80,8 @@ def _step_command(name: str, help_text: str) -> None:
 
 _step_command("sweep", "Train every run of the sweep that is not on disk.")
 _step_command("validate", "Check the histories; quarantine bad runs, stop on structural faults.")
-_step_command("fit", "Fit the LODE on the accepted histories.")
+_step_command("pilot", "Try proposed schedules; find the plan that LODE-scheduled runs begin with.")
+_step_command("fit", "Fit the LODE and its judge on the histories of sweep and pilots.")
 _step_command("register", "Log the sweep in MLflow and register the LODE as champion.")
 _step_command("evaluate", "Compare on fresh seeds and draw reports/<task>/index.html.")
 

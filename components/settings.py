@@ -29,6 +29,8 @@ from pydantic import (
 
 from components.names import PARAMETRIC_SCHEDULERS, TASKS
 
+FEWEST_PILOTS = 20  # below it the shares of components/pilots.py leave too little of each
+
 
 class SettingsError(ValueError):
     """params.yaml cannot be used; the message says which key, which value and what is valid."""
@@ -134,31 +136,71 @@ class FitSettings(_Section):
     seed: int = Field(0, ge=0)
 
 
-class ControllerSettings(_Section):
-    """Algorithm 1 of the paper; `mu` and `horizon` are lengths in log points.
+class PilotSettings(_Section):
+    """Runs that try proposed schedules before the LODE is fitted (`components/pilots.py`).
 
-    `mu`: encoding length and update interval, 5 % of T in the paper. `n`: ensemble size, 30.
-    `sigma`: latent noise, 0.15. `horizon`: Δt; null is the longest, T − t_*, the paper's best.
+    `runs`: how many at most; null: as many as the sweep has, which doubles the price and is where
+    the default controller's gain comes from; 0: none, and it starts from the sweep's best schedule.
+    The controller `paper` has none in any case.
+    """
+
+    runs: int | None = Field(None, ge=0)
+
+    @field_validator("runs")
+    @classmethod
+    def _enough(cls, runs: int | None) -> int | None:
+        if runs is not None and 0 < runs < FEWEST_PILOTS:
+            raise ValueError(f"fewer than {FEWEST_PILOTS} runs tell nothing; 0 turns pilots off")
+        return runs
+
+
+class JudgeSettings(_Section):
+    """The fit of the judge, the ODEs that say what a given schedule would do.
+
+    `members`: each is fitted without its own part of the configurations; 5 parts leave four fifths.
+    `updates`: of AdamW on all runs at once; 800 take 20 s for 200 runs on a CPU core, and 600 to
+    1,500 ranked unseen schedules equally well (docs/research/scheduler.md).
+    `peak_lr`: of the fit's OneCycle; halve it should the loss not stay finite.
+    """
+
+    members: int = Field(5, ge=2)
+    updates: PositiveInt = 800
+    peak_lr: PositiveFloat = 5e-3
+    seed: int = Field(0, ge=0)
+
+
+class ControllerSettings(_Section):
+    """The scheduler's decisions; `mu` and `horizon` are lengths in log points.
+
+    `mu`: update interval, and the paper's encoding length; 5 % of T there. `n`: ensemble size, 30.
+    `sigma`: latent noise, 0.15. `horizon`: the paper's Δt; null is the longest, T − t_*, its best.
+    `caution`: κ of the default controller: a run leaves its plan only for a gain above κ times the
+    judge's error. 0 follows whatever looks better, 1 is safe, a very large value keeps the plan.
     """
 
     mu: int = Field(5, ge=2)
     n: PositiveInt = 30
     sigma: float = Field(0.15, ge=0)
     horizon: PositiveInt | None = None
+    caution: float = Field(1.0, ge=0)
 
 
 class LodeSettings(_Section):
-    """Architecture (paper A.3: latent and hidden 20, vector field 2 × 20) and solver.
+    """Controller, architecture (paper A.3: latent and hidden 20, field 2 × 20) and solver.
 
+    `controller`: `default` begins with a plan found by pilots and leaves it only for a gain that
+    its judge can be believed; `paper` is Algorithm 1 as printed, fitted on the sweep alone.
     `solver_steps`: RK4 steps over one training length; 16 decode to 2e-3 of the exact solution.
     """
 
+    controller: Literal["default", "paper"] = "default"
     encoder: Literal["ode-rnn", "gru"] = "ode-rnn"
     latent: PositiveInt = 20
     hidden: PositiveInt = 20
     solver: Literal["rk4", "dopri5"] = "rk4"
     solver_steps: int = Field(16, ge=2)
     fit: FitSettings = FitSettings()
+    judge: JudgeSettings = JudgeSettings()
     scheduler: ControllerSettings = ControllerSettings()
 
 
@@ -190,6 +232,7 @@ class Settings(_Section):
     training: TrainingSettings = TrainingSettings()
     sweep: SweepSettings = SweepSettings()
     validation: ValidationSettings = ValidationSettings()
+    pilots: PilotSettings = PilotSettings()
     lode: LodeSettings = LodeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     registry: RegistrySettings = RegistrySettings()
@@ -224,6 +267,21 @@ class Settings(_Section):
                 f"evaluation.seeds must be fresh, but {shared} are also in sweep.seeds"
             )
         return self
+
+    @property
+    def sweep_runs(self) -> int:
+        """How many runs the sweep has."""
+        sweep = self.sweep
+        grid = len(sweep.schedulers) * len(sweep.peak_lrs)
+        return (grid if sweep.sampler == "grid" else sweep.trials) * len(sweep.seeds)
+
+    @property
+    def pilot_runs(self) -> int:
+        """How many pilots at most; 0: none. A tiny sweep, as of a test, asks for none."""
+        if self.lode.controller == "paper":
+            return 0
+        runs = self.sweep_runs if self.pilots.runs is None else self.pilots.runs
+        return runs if runs >= FEWEST_PILOTS else 0
 
     def digest(self) -> str:
         """SHA-256 (hex) of all settings; equal for equal settings, whatever the file's layout."""

@@ -7,6 +7,7 @@ so that a step pays only for what it uses.
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from components.settings import Settings
 from components.workspace import Workspace, WorkspaceError, file_digest, git_revision, text_digest
 
 if TYPE_CHECKING:
+    from components.pilots import Pilots
     from components.sweep.study import SweepPlan
     from components.training.execute import Job
     from components.training.history import History
@@ -103,17 +105,90 @@ def validate(settings: Settings, workspace: Workspace) -> StepResult:
     return replace(result, summary=f"{kept} runs accepted, {bad} quarantined", facts=facts)
 
 
+def pilot(settings: Settings, workspace: Workspace) -> StepResult:
+    """Try the schedules that LODE and judge propose; find the plan that runs begin with."""
+    task = settings.task
+
+    def work() -> None:
+        from components.pilots import run_pilots
+
+        workspace.pilots(task).mkdir(parents=True, exist_ok=True)
+        found: dict[str, Any] = {"runs": 0, "run_ids": [], "plan": [], "adopted": False}
+        if settings.pilot_runs:
+            asked = _pilots(settings, workspace)
+            with progress(f"pilot {task}", asked.budget.total) as advance:
+                found = run_pilots(
+                    replace(
+                        asked,
+                        on_run=lambda note: advance(1, note),
+                        on_fit=lambda note: advance(0, note),
+                    )
+                )
+        write_text(workspace.pilot_summary(task), json.dumps(found, indent=1) + "\n")
+
+    result = _stamped("pilot", settings, workspace, work)
+    facts = stamps.read_json(workspace.pilot_summary(task))
+    return replace(result, summary=_said_of(facts), facts=facts)
+
+
+def _said_of(pilots: dict[str, Any]) -> str:
+    if not pilots["runs"]:
+        return "no pilots: the controller is `paper`, or too few runs are asked for"
+    said = f"{pilots['runs']} runs, {pilots['diverged']} diverged; "
+    gain = pilots["gain"]
+    if gain["mean"] is None:
+        return said + "the confirmation failed, as runs diverged: the sweep's best stays the plan"
+    verdict = "makes it" if pilots["adopted"] else "is too little: the sweep's best stays"
+    return said + f"gain {gain['mean']:+.4f} ± {gain['error']:.4f} {verdict} the plan"
+
+
+def _pilots(settings: Settings, workspace: Workspace) -> Pilots:
+    from components.lode.fit import FitConfig
+    from components.lode.judge_fit import JudgeFitConfig
+    from components.pilots import Budget, Pilots, Recipe
+    from components.validation import accepted_histories
+
+    task, lode = settings.task, settings.lode
+    budget = Budget.of(settings.pilot_runs)
+    taken = {*settings.sweep.seeds, *settings.evaluation.seeds}
+    free = (seed for seed in itertools.count(max(settings.sweep.seeds) + 1) if seed not in taken)
+    return Pilots(
+        sweep=accepted_histories(workspace.histories(task), workspace.validation(task)),
+        template=replace(
+            sweep_plan(settings, workspace).template, histories=workspace.pilots(task)
+        ),
+        recipe=Recipe(
+            mu=lode.scheduler.mu, fit=FitConfig(**lode.fit.model_dump()),
+            judge=JudgeFitConfig(**lode.judge.model_dump()), lode=_architecture(settings),
+        ),
+        budget=budget,
+        seeds=settings.sweep.seeds,
+        fresh=list(itertools.islice(free, budget.screen + budget.confirm)),
+        scratch=workspace.state / "pilots" / task,
+        workers=settings.sweep.workers,
+    )  # fmt: skip
+
+
+def _architecture(settings: Settings) -> dict[str, Any]:
+    names = ("encoder", "latent", "hidden", "solver", "solver_steps")
+    return {name: getattr(settings.lode, name) for name in names}
+
+
 def fit(settings: Settings, workspace: Workspace) -> StepResult:
-    """Fit the LODE on the accepted histories."""
+    """Fit the LODE, and the judge of the default controller, on sweep and pilots."""
+    task, lode = settings.task, settings.lode
 
     def work() -> None:
         from components.lode.fit import FitConfig
         from components.lode.fit import fit as fit_lode
+        from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
         from components.validation import accepted_histories
 
-        lode, task = settings.lode, settings.task
         histories = accepted_histories(workspace.histories(task), workspace.validation(task))
-        with progress(f"fit {task}", lode.fit.updates) as advance:
+        pilots, plan = _pilot_runs(settings, workspace)
+        judged = lode.controller == "default"
+        total = lode.fit.updates + (lode.judge.updates if judged else 0)
+        with progress(f"fit {task}", total) as advance:
             shown = 0
 
             def show(done: int, error: float) -> None:
@@ -123,23 +198,40 @@ def fit(settings: Settings, workspace: Workspace) -> StepResult:
 
             fit_lode(
                 histories,
+                pilots=pilots,
                 folder=workspace.lode(task),
                 checkpoint=workspace.fit_checkpoint(task),
                 settings=FitConfig(**lode.fit.model_dump()),
                 mu=lode.scheduler.mu,
-                encoder=lode.encoder,
-                latent=lode.latent,
-                hidden=lode.hidden,
-                solver=lode.solver,
-                solver_steps=lode.solver_steps,
                 progress=show,
+                **_architecture(settings),
             )
+            if judged:
+                fit_judge(
+                    Runs.of([*histories, *pilots]),
+                    JudgeFitConfig(**lode.judge.model_dump()),
+                    plan=plan,
+                    progress=lambda done: advance(done, "judge"),
+                ).save(workspace.lode(task))
 
     result = _stamped("fit", settings, workspace, work)
-    facts = stamps.read_json(workspace.lode(settings.task) / "config.json")["fit"]
+    facts = stamps.read_json(workspace.lode(task) / "config.json")["fit"]
     error = facts["best_error"]
     said = f"{facts['fitted']} runs" + (f", held-out error {error:.3f}" if error else "")
     return replace(result, summary=said, facts=facts)
+
+
+def _pilot_runs(settings: Settings, workspace: Workspace) -> tuple[list[History], list[float]]:
+    """The pilots' histories and their plan; nothing for the controller `paper`."""
+    from components.training.history import history_path, read_history
+
+    if settings.lode.controller == "paper":
+        return [], []
+    path = workspace.pilot_summary(settings.task)
+    if not path.exists():
+        raise WorkspaceError(f"{path}: no pilots yet; run `lode pilot` first")
+    found, folder = stamps.read_json(path), workspace.pilots(settings.task)
+    return [read_history(history_path(folder, i)) for i in found["run_ids"]], found["plan"]
 
 
 def register(settings: Settings, workspace: Workspace) -> StepResult:
@@ -172,7 +264,7 @@ def register(settings: Settings, workspace: Workspace) -> StepResult:
             },
             tracking_uri=uri,
             artifact_root=workspace.artifacts,
-            **settings.lode.scheduler.model_dump(),
+            **controller_settings(settings),
         )
         text = json.dumps({**asdict(registered), "tags": dict(registered.tags)}, indent=1)
         write_text(workspace.registration(task), text + "\n")
@@ -232,6 +324,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> StepResult:
 STEPS: dict[str, Callable[[Settings, Workspace], StepResult]] = {
     "sweep": sweep,
     "validate": validate,
+    "pilot": pilot,
     "fit": fit,
     "register": register,
     "train": train,
@@ -239,7 +332,13 @@ STEPS: dict[str, Callable[[Settings, Workspace], StepResult]] = {
 }
 
 
-STAMPED = ("validate", "fit", "register", "evaluate")  # sweep and train: files named by digests
+STAMPED = (
+    "validate",
+    "pilot",
+    "fit",
+    "register",
+    "evaluate",
+)  # sweep and train: files named by digests
 
 
 def up_to_date(settings: Settings, workspace: Workspace) -> bool:
@@ -299,7 +398,7 @@ def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     task, evaluation = settings.task, settings.evaluation
     histories = workspace.histories(task)
     sweep = [read_history(history_path(histories, run)) for run in sweep_run_ids(task, workspace)]
-    template = _evaluation_template(settings, workspace)
+    template = evaluation_template(settings, workspace)
     baselines = [
         replace(template, spec=replace(template.spec, scheduler=name, peak_lr=peak_lr, seed=seed))
         for name, peak_lr in best_configurations(sweep).items()
@@ -311,7 +410,7 @@ def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     ]
 
 
-def _evaluation_template(settings: Settings, workspace: Workspace) -> Job:
+def evaluation_template(settings: Settings, workspace: Workspace) -> Job:
     evaluation, template = settings.evaluation, sweep_plan(settings, workspace).template
     template = replace(template, histories=workspace.scheduled(settings.task))
     if evaluation.sharpness == "none":
@@ -337,14 +436,20 @@ def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
 def lode_job(template: Job, settings: Settings, workspace: Workspace, seed: int) -> Job:
     """`template` as a run under the fitted LODE; its name depends on weights and controller."""
     folder = workspace.lode(settings.task)
-    weights = folder / "lode.safetensors"
-    if not weights.exists():
-        raise WorkspaceError(f"{weights}: no fitted LODE; run `lode fit` first")
-    controller = settings.lode.scheduler.model_dump()
-    digest = text_digest(file_digest(weights), controller)[:16]
+    controller = controller_settings(settings)
+    fitted = [p for p in _outputs("fit", settings, workspace) if p.name != "config.json"]
+    for path in fitted:
+        if not path.exists():
+            raise WorkspaceError(f"{path}: no fitted LODE; run `lode fit` first")
+    digest = text_digest(*map(file_digest, fitted), controller)[:16]
     spec = replace(template.spec, scheduler="lode", peak_lr=None, seed=seed,
                    scheduler_digest=digest)  # fmt: skip
     return replace(template, spec=spec, lode=folder, controller=controller)
+
+
+def controller_settings(settings: Settings) -> dict[str, Any]:
+    """What `LODEScheduler` is built with."""
+    return {"controller": settings.lode.controller, **settings.lode.scheduler.model_dump()}
 
 
 def _stamped(
@@ -370,10 +475,14 @@ def _is_current(step: str, settings: Settings, workspace: Workspace) -> bool:
 
 def _outputs(step: str, settings: Settings, workspace: Workspace) -> list[Path]:
     """The files whose presence and content say that a step is done."""
-    task = settings.task
+    task, folder = settings.task, workspace.lode(settings.task)
+    fitted = ["lode.safetensors", "config.json"]
+    if settings.lode.controller == "default":
+        fitted += ["judge.safetensors", "judge.json"]
     return {
         "validate": [workspace.validation(task)],
-        "fit": [workspace.lode(task) / "lode.safetensors", workspace.lode(task) / "config.json"],
+        "pilot": [workspace.pilot_summary(task), *_pilot_files(task, workspace)],
+        "fit": [folder / name for name in fitted],
         "register": [workspace.registration(task)],
         "evaluate": [
             workspace.evaluation(task),
@@ -381,6 +490,15 @@ def _outputs(step: str, settings: Settings, workspace: Workspace) -> list[Path]:
             workspace.reports(task) / "runs.parquet",
         ],
     }[step]
+
+
+def _pilot_files(task: str, workspace: Workspace) -> list[Path]:
+    """The pilots' histories: the fit needs every one that the summary names."""
+    try:
+        run_ids = stamps.read_json(workspace.pilot_summary(task))["run_ids"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return []
+    return [workspace.pilots(task) / f"{run_id}.parquet" for run_id in run_ids]
 
 
 def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
@@ -393,10 +511,15 @@ def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
             seen = digest(read_histories(workspace.histories(task)))
             return text_digest(say["sweep"], say["training"], say["validation"], seen)
         validated = file_digest(workspace.validation(task))
+        learning = say["lode"] | {"scheduler": say["lode"]["scheduler"]["mu"]}  # what it encodes
+        if step == "pilot":
+            taken = sorted(say["evaluation"]["seeds"])  # the confirmation's are others
+            return text_digest(validated, learning, settings.pilot_runs, taken)
+        tried = file_digest(workspace.pilot_summary(task))
         if step == "fit":
-            controller = {"scheduler": say["lode"]["scheduler"]["mu"]}  # the window it encodes
-            return text_digest(validated, say["lode"] | controller)
-        weights = file_digest(workspace.lode(task) / "lode.safetensors")
+            return text_digest(validated, learning, tried)
+        fitted = _outputs("fit", settings, workspace)
+        weights = text_digest(*(file_digest(path) for path in fitted if path.name != "config.json"))
         if step == "register":
             return text_digest(validated, weights, say["registry"], _learning_digest(settings))
         runs = digest(read_history(job.path) for job in evaluation_jobs(settings, workspace))

@@ -36,6 +36,13 @@ class Workspace:
         """Histories of the LODE-scheduled runs and of the baselines they are compared with."""
         return self.root / "data" / "scheduled" / task
 
+    def pilots(self, task: str) -> Path:
+        """Histories of the runs that tried schedules before the LODE was fitted."""
+        return self.root / "data" / "pilots" / task
+
+    def pilot_summary(self, task: str) -> Path:
+        return self.reports(task) / "pilots.json"
+
     def lode(self, task: str) -> Path:
         return self.root / "models" / "lode" / task
 

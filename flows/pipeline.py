@@ -1,4 +1,4 @@
-"""The pipeline: sweep, validate, fit, register, train, evaluate.
+"""The pipeline: sweep, validate, pilot, fit, register, train, evaluate.
 
 Each step is a Prefect task over the same function that DVC and `lode …` call. Where a step finds
 its finished output it does nothing, so a failed or killed flow run is simply started again.
@@ -46,6 +46,7 @@ def pipeline(
     with only_one(workspace):
         sweep(settings, workspace)
         validate(settings, workspace)
+        pilot(settings, workspace)
         fit(settings, workspace)
         register(settings, workspace)
         train(settings, workspace)
@@ -113,11 +114,17 @@ def _may_pass_next_time(task: Any, task_run: Any, state: Any) -> bool:
 # Validation and fit are deterministic: they would fail again. The limits only end what hangs.
 sweep = _step(
     "sweep",
-    lambda s: f"sweep {s.task} · {_sweep_runs(s)} runs",
+    lambda s: f"sweep {s.task} · {s.sweep_runs} runs",
     timeout=72 * HOUR,
     retries=2,  # a worker was killed; finished runs are found
 )
 validate = _step("validate", lambda s: f"validate {s.task}", timeout=30 * MINUTE)
+pilot = _step(
+    "pilot",
+    lambda s: f"pilot {s.task} · {s.pilot_runs} runs",
+    timeout=72 * HOUR,
+    retries=2,  # as for the sweep
+)
 fit = _step("fit", lambda s: f"fit {s.task} · {s.lode.fit.updates} updates", timeout=12 * HOUR)
 register = _step(
     "register",
@@ -136,12 +143,6 @@ evaluate = _step(
     lambda s: f"evaluate {s.task} · {len(s.evaluation.seeds)} seeds",
     timeout=HOUR,
 )
-
-
-def _sweep_runs(settings: Settings) -> int:
-    sweep = settings.sweep
-    grid = len(sweep.schedulers) * len(sweep.peak_lrs)
-    return (grid if sweep.sampler == "grid" else sweep.trials) * len(sweep.seeds)
 
 
 def _evaluation_runs(settings: Settings) -> int:

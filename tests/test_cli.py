@@ -24,7 +24,7 @@ def test_help_says_what_to_do_and_imports_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], text=True, capture_output=True)
     assert "HEAVY []" in done.stdout, done.stdout + done.stderr
-    for word in ("make demo", "sweep", "validate", "fit", "register", "train", "evaluate"):
+    for word in ("make demo", "sweep", "validate", "pilot", "fit", "register", "train", "evaluate"):
         assert word in done.stdout
 
 
@@ -43,6 +43,7 @@ def test_help_says_what_to_do_and_imports_nothing_heavy(tmp_path: Path) -> None:
         (["train", "--scheduler", "lode"], "lode fit"),
         (["train"], "lode validate"),
         (["validate"], "lode sweep"),
+        (["pilot"], "lode validate"),
         (["table"], "make demo"),
     ],
 )

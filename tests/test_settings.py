@@ -50,6 +50,11 @@ def test_names_are_those_of_the_registries() -> None:
         ("lode.scheduler.horizon", 101, "horizon"),
         ("lode.solver", "rk5", "'rk4' or 'dopri5'"),
         ("lode.fit.held_out_seeds", 5, "leaves nothing"),
+        ("lode.controller", "papr", "'papr': input should be 'default' or 'paper'"),
+        ("lode.scheduler.caution", -0.1, "lode.scheduler.caution = -0.1"),
+        ("lode.judge.members", 1, "lode.judge.members = 1"),
+        ("pilots.runs", 19, "fewer than 20 runs tell nothing; 0 turns pilots off"),
+        ("pilots.runs", -1, "pilots.runs = -1"),
         ("evaluation.seeds", [0, 1], "must be fresh"),
         ("evaluation.seeds", [7], "evaluation.seeds"),
         ("registry.tracking_uri", "./mlruns", "registry.tracking_uri"),
@@ -91,3 +96,25 @@ def test_the_digest_sees_every_value_and_no_layout() -> None:
     settings = load(PARAMS)
     assert settings.digest() == Settings.model_validate(settings.model_dump()).digest()
     assert settings.digest() != load(PARAMS, {"lode.scheduler.sigma": 0.16}).digest()
+
+
+def test_a_tpe_sweep_counts_its_trials() -> None:
+    tpe = load(PARAMS, {"sweep.sampler": "tpe", "sweep.trials": 7})
+    assert tpe.sweep_runs == 7 * len(tpe.sweep.seeds)
+    assert load(PARAMS).sweep_runs == 4 * 5 * 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "runs"),
+    [
+        ({}, 100),  # as many as the sweep has
+        ({"pilots.runs": 20}, 20),
+        ({"pilots.runs": 300}, 300),
+        ({"pilots.runs": 0}, 0),
+        ({"sweep.peak_lrs": [0.01], "sweep.schedulers": ["cosine"]}, 0),  # 5 runs are too few
+        ({"lode.controller": "paper"}, 0),
+        ({"lode.controller": "paper", "pilots.runs": 50}, 0),
+    ],
+)
+def test_how_many_pilots_are_asked_for(changes: dict[str, Any], runs: int) -> None:
+    assert load(PARAMS, changes).pilot_runs == runs

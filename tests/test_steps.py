@@ -8,6 +8,7 @@ import pytest
 
 from components import stamps, steps
 from components.settings import Settings, load
+from components.training.history import read_history
 from components.workspace import Workspace, WorkspaceError
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
@@ -17,7 +18,9 @@ TINY: dict[str, Any] = {
     "training.device": "cpu",
     "sweep.peak_lrs": [0.01, 0.05],
     "sweep.seeds": [0, 1],
+    "pilots.runs": 20,
     "lode.fit.updates": 20,
+    "lode.judge.updates": 20,
     "evaluation.seeds": [100, 101],
     "evaluation.sharpness_samples": 256,
     "lode.scheduler.n": 5,
@@ -76,10 +79,12 @@ def test_the_table_and_the_report_are_there(finished: Path) -> None:
     ("changes", "expected"),
     [
         ({"lode__scheduler__sigma": 0.3}, {"register", "train", "evaluate"}),
-        ({"lode__fit__updates": 21}, {"fit", "register", "train", "evaluate"}),
-        ({"evaluation__seeds": [100, 102]}, {"train", "evaluate"}),
+        ({"lode__fit__updates": 21}, {"pilot", "fit", "register", "train", "evaluate"}),
+        ({"evaluation__seeds": [100, 102]}, {"pilot", "train", "evaluate"}),
         ({"evaluation__sharpness": "none"}, {"train", "evaluate"}),
-        ({"validation__max_train_loss": 50.0}, {"validate", "fit", "register", "evaluate"}),
+        ({"validation__max_train_loss": 50.0}, set(steps.STAMPED)),
+        ({"pilots__runs": 0}, {"pilot", "fit", "register", "train", "evaluate"}),
+        ({"lode__controller": "paper"}, {"pilot", "fit", "register", "train", "evaluate"}),
         ({"sweep__workers": 1}, set()),
     ],
 )
@@ -114,6 +119,46 @@ def test_a_lost_or_damaged_output_is_made_again(copy: Workspace) -> None:
     assert ran(tiny(), copy) == ["evaluate"]
 
 
+def test_the_pilots_are_counted_and_their_plan_is_what_runs_begin_with(finished: Path) -> None:
+    workspace = Workspace(finished)
+    found = stamps.read_json(workspace.pilot_summary("mnist1d-cnn"))
+    assert found["runs"] <= 20 and len(found["plan"]) == 21
+    kept = {path.stem for path in workspace.pilots("mnist1d-cnn").glob("*.parquet")}
+    assert kept == set(found["run_ids"])
+    judge = stamps.read_json(workspace.lode("mnist1d-cnn") / "judge.json")
+    assert judge["plan"] == found["plan"]
+    assert judge["histories"] == 16 + found["runs"] - found["diverged"]
+    job = steps.evaluation_jobs(tiny(), workspace)[-1]
+    assert job.spec.scheduler == "lode"
+    rates = read_history(job.path).points["lr"]
+    assert rates[: 5 - 1].tolist() == pytest.approx(found["plan"][1:5]), "up to the first decision"
+    result = steps.pilot(tiny(), workspace)
+    assert not result.ran and f"{found['runs']} runs, 0 diverged; gain " in result.summary
+
+
+def test_fresh_seeds_are_neither_the_sweeps_nor_the_evaluations(finished: Path) -> None:
+    settings = tiny(evaluation__seeds=[2, 4])
+    asked = steps._pilots(settings, Workspace(finished))
+    assert asked.fresh == [3, 5, 6, 7, 8]
+    assert asked.budget.screen + asked.budget.confirm == 5
+
+
+def test_without_pilots_it_is_said_and_the_fit_goes_on(finished: Path, copy: Workspace) -> None:
+    paper = tiny(lode__controller="paper")
+    assert "no pilots" in steps.pilot(paper, copy).summary
+    copy.pilot_summary("mnist1d-cnn").unlink()
+    with pytest.raises(WorkspaceError, match=r"no pilots yet; run `lode pilot` first"):
+        steps.fit(tiny(lode__fit__updates=3), copy)
+
+
+def test_a_lost_pilot_is_run_again(copy: Workspace) -> None:
+    lost = min(copy.pilots("mnist1d-cnn").glob("*.parquet"))
+    lost.unlink()
+    assert not steps.up_to_date(tiny(), copy)
+    assert steps.pilot(tiny(), copy).ran and lost.exists()
+    steps.fit(tiny(lode__fit__updates=3), copy)
+
+
 def test_only_a_missing_run_is_trained(copy: Workspace) -> None:
     paths = sorted(copy.histories("mnist1d-cnn").glob("*.parquet"))
     paths[3].unlink()
@@ -134,8 +179,9 @@ def test_steps_out_of_order_say_what_comes_first(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     with pytest.raises(ValueError, match="lode sweep"):
         steps.validate(tiny(), workspace)
-    with pytest.raises(ValueError, match="lode validate"):
-        steps.fit(tiny(), workspace)
+    for step in (steps.pilot, steps.fit):
+        with pytest.raises(ValueError, match="lode validate"):
+            step(tiny(), workspace)
     with pytest.raises((ValueError, WorkspaceError), match=r"lode (validate|fit)"):
         steps.train(tiny(), workspace)
     with pytest.raises((ValueError, WorkspaceError), match="lode"):

@@ -27,7 +27,7 @@ from components.evaluation.walltime import relative_cost, total_seconds
 from components.files import atomic_path, write_text
 from components.training.history import History, HistoryError, digest, read_histories
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # A mean that falls by more than this from best to last point is no noise of the best point.
 COLLAPSE = 0.05
 _TEXTS = ("run_id", "task", "scheduler", "status", "device")
@@ -53,7 +53,8 @@ def evaluate(
         task: name in the catalog; histories of another task are an error.
         sweep_dir, scheduled_dir: histories of the sweep; of the runs on the fresh seeds.
         lode_dir: the fitted LODE, `config.json` with its `fit` summary beside the weights.
-        report_dir: where `validation.json` is read, if there, and the report written.
+        report_dir: where `validation.json` and `pilots.json` are read, if there, and the report
+            written.
         seeds: the fresh seeds that every scheduler must have been trained with.
         sweep_runs, scheduled_runs: run ids to use of each folder; None: all. Runs of former
             settings may lie in the same folders.
@@ -74,6 +75,8 @@ def evaluate(
     report_dir = Path(report_dir)
     validation = _read_json(report_dir / "validation.json")
     evaluation = _summary(task, sweep, runs, config, validation, seeds, command)
+    pilots = _read_json(report_dir / "pilots.json")
+    evaluation["pilots"] = pilots if pilots and pilots["runs"] else None
     trajectories = predictions.predict_held_out(lode_dir, config, sweep, best_baseline(sweep))
     evaluation["trajectories"] = trajectories.describe() if trajectories else None
     if trajectories is None:

@@ -111,6 +111,46 @@ def learning_rates(runs: Sequence[History], best_baseline: str, path: Path) -> N
         _legend_above(axes)
 
 
+def plans(pilots: Mapping[str, Any], path: Path) -> None:
+    """The finalists of the pilots, the plan and the sweep's best schedule, over training."""
+    baseline = pilots["baseline"]
+    name = f"{label(baseline['scheduler'])} {baseline['peak_lr']:g}, the sweep's best"
+    with _figure(path, WIDE, 3.2) as axes:
+
+        def draw(plan: Sequence[float], **look: Any) -> None:
+            axes.plot(np.linspace(0, 100, len(plan)), plan, **look)
+
+        for i, finalist in enumerate(pilots["finalists"]):
+            draw(finalist["plan"], color=GREY, linewidth=0.9, label="finalists" if i == 0 else None)
+        draw(baseline["plan"], color=BLUE, linewidth=2.0, label=name)
+        if pilots["adopted"]:
+            draw(pilots["plan"], color=RED, linewidth=2.0, label="the plan")
+        _percent_of_training(axes)
+        axes.set_ylabel("learning rate")
+        axes.set_ylim(bottom=0)
+        _legend_above(axes)
+
+
+def expectations(runs: Sequence[History], path: Path) -> None:
+    """What each LODE run's decisions expected of the plan in force; nothing without decisions."""
+    told = [
+        (history, [d for d in history.meta.get("decisions") or [] if d["predicted"] is not None])
+        for history in runs
+    ]
+    told = [(history, decisions) for history, decisions in told if decisions]
+    if not told:
+        return
+    with _figure(path, WIDE, 3.0) as axes:
+        for history, decisions in told:
+            x = [100 * d["point"] / history.meta["points"] for d in decisions]
+            y = [100 * d["predicted"] for d in decisions]
+            axes.plot(x, y, color=RED, linewidth=0.8, alpha=0.6)
+            moved = [i for i, d in enumerate(decisions) if d["kept"] is None]
+            axes.plot([x[i] for i in moved], [y[i] for i in moved], "o", color=RED, markersize=3)
+        _percent_of_training(axes)
+        axes.set_ylabel("predicted final\nvalidation accuracy (%)")
+
+
 def curves(runs: Sequence[History], column: str, best_baseline: str, path: Path) -> None:
     """`train_loss` or `val_metric` over training: mean and ± 1 std band per scheduler.
 

@@ -48,6 +48,9 @@ def draw(
             sharpness[run.meta["scheduler"]].append(found["lambda_max"])
     if any(sharpness.values()):
         figures.sharpnesses(sharpness, best, folder / "sharpness.svg")
+    if evaluation["pilots"]:
+        figures.plans(evaluation["pilots"], folder / "plans.svg")
+    figures.expectations(runs, folder / "expectations.svg")
     chosen = {name: e["peak_lr"] for name, e in entries.items() if name != LODE}
     figures.sweep_overview(configurations(sweep), chosen, folder / "sweep.svg")
     if trajectories:
@@ -214,7 +217,7 @@ def _figure(path: Path, captions: Mapping[str, Any]) -> Any:
     svg = re.sub(r'xlink:href="#', f'xlink:href="#{path.stem}-', svg)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg.partition(">")[0]) + svg[svg.index(">") :]
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)
-    wide = path.stem in ("learning_rates", "sweep")
+    wide = path.stem in ("learning_rates", "sweep", "plans")
     return Markup("<figure{}>{}<figcaption><b>{}.</b> {}</figcaption></figure>").format(
         Markup(' class="wide"' if wide else ""), Markup(svg), _unbroken(title), _unbroken(text)
     )
@@ -270,6 +273,13 @@ def _captions(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "sweep": ("Validation accuracy of the sweep (%)", "Mean over seeds at the best validation "
                   "point; framed: the peak learning rate chosen for each scheduler.",
                   "Mean validation accuracy by scheduler and peak learning rate."),
+        "plans": ("The plan", "Finalists of the pilots, the plan that LODE's runs begin with, and "
+                  "the best schedule of the sweep.", "Learning rates of the plan, the other "
+                  "finalists and the sweep's best schedule over training."),
+        "expectations": ("What was expected of the plan in force", "Final validation accuracy as "
+                         "predicted at each decision, one line per seed; a dot where the plan was "
+                         "changed.",
+                         "Predicted final validation accuracy at each decision of each LODE run."),
         "trajectories_5": trajectory("5 %"),
         "trajectories_50": trajectory("50 %"),
     }  # fmt: skip
@@ -315,6 +325,7 @@ def _lode(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             f"{_runs(fit['held_out'])} with other seeds held out"
             + (f"; the fit took {_duration(fit['seconds'])}." if "seconds" in fit else ".")
         )
+    sentences += _pilots(evaluation)
     for part, among in (("held_out", "held-out runs"), ("all", "runs, fitted ones included")):
         if found := rank.get(part):
             sentences.append(
@@ -330,6 +341,31 @@ def _lode(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             "learning rates" + (f" and kept its former plan {kept}." if kept else ".")
         )
     return {"errors": errors, "columns": [columns[part] for part in parts], "sentences": sentences}
+
+
+def _pilots(evaluation: Mapping[str, Any]) -> list[str]:
+    """What the pilots cost and what came of them."""
+    pilots = evaluation["pilots"]
+    if not pilots:
+        return []
+    budget, gain = pilots["budget"], pilots["gain"]
+    baseline = pilots["baseline"]
+    name = f"{label(baseline['scheduler'])} {baseline['peak_lr']:g}"
+    cost = (
+        f"{pilots['runs']} pilots tried schedules before the fit: {budget['explore']} of random "
+        f"shape, 2 × {budget['propose']} proposed by LODE and judge, the others to choose and "
+        f"confirm a finalist. They took {_duration(pilots['seconds'])} of training, the sweep "
+        f"{_duration(evaluation['sweep']['seconds'])}."
+    )
+    if gain["mean"] is None:
+        return [cost, f"The finalist diverged, so LODE's runs begin with {name}."]
+    result = (
+        f"On {gain['n']} seeds of its own the finalist gained {_signed(gain['mean'])} ± "
+        f"{100 * gain['error']:.2f} points of validation accuracy over {name} (± one standard "
+        "error), "
+    )
+    return [cost, result + ("and became the plan." if pilots["adopted"] else
+            f"too little to be trusted, so LODE's runs begin with {name}.")]  # fmt: skip
 
 
 def _place(rank: int) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,7 @@ import torch
 
 from components.files import atomic_path
 from components.lode import quality
-from components.lode.channels import METRIC, NAMES, Channels
+from components.lode.channels import LOSS, METRIC, NAMES, Channels
 from components.lode.errors import LODEError
 from components.lode.model import LODE, LODEConfig
 from components.lode.threads import one_thread
@@ -30,7 +31,7 @@ from components.training.history import History, digest
 
 CHECK_EVERY = 250  # updates between looks at the held-out runs, each with a checkpoint
 CHECKPOINT = "fit.checkpoint.safetensors"
-RECIPE = 2  # raised when a change makes the same settings fit differently: old checkpoints void
+RECIPE = 3  # raised when a change makes the same settings fit differently: old checkpoints void
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def fit(
     histories: Sequence[History],
     *,
     folder: Path,
+    pilots: Sequence[History] = (),
     mu: int,
     settings: FitConfig | None = None,
     encoder: str = "ode-rnn",
@@ -82,6 +84,7 @@ def fit(
 
     Args:
         histories: a sweep's runs of one task and length T; diverged ones are left out.
+        pilots: more runs to learn from; they play no part in the choice of the initial schedule.
         folder: where `lode.safetensors` and `config.json` go.
         checkpoint: folder of the checkpoint while the fit runs; None: `folder`. One left there by
             a killed fit of the same histories and settings is continued, any other is ignored.
@@ -95,17 +98,18 @@ def fit(
     """
     settings = settings or FitConfig()
     began = time.perf_counter()
-    data = _collect(histories, settings.held_out_seeds)
+    data = _collect(histories, pilots, settings.held_out_seeds)
     config = LODEConfig(
         channels=Channels.measure(list(data.series[~data.held_out])),
         points=data.series.shape[1],
+        updates=int(histories[0].meta["updates"]),
         encoder=encoder,
         latent=latent,
         hidden=hidden,
         solver=solver,
         solver_steps=solver_steps,
         task=histories[0].meta["task"],
-        histories_digest=digest(histories),
+        histories_digest=digest([*histories, *pilots]),
         initial_schedule=_initial_schedule(histories),
     )
     if not 2 <= mu <= config.points:
@@ -311,18 +315,33 @@ class _Training:
             }
 
 
-def _collect(histories: Sequence[History], held_out_seeds: int) -> _Data:
-    completed = [history for history in histories if history.completed]
+def _collect(sweep: Sequence[History], pilots: Sequence[History], held_out_seeds: int) -> _Data:
+    completed = [history for history in sweep if history.completed]
     if not completed:
         raise LODEError(
-            f"none of {len(histories)} histories is of a completed run; run `lode sweep` first"
+            f"none of {len(sweep)} histories is of a completed run; run `lode sweep` first"
         )
-    for key, plural in (("task", "tasks"), ("points", "lengths")):
+    seeds = sorted({history.meta["seed"] for history in completed})
+    completed += [history for history in pilots if history.completed]
+    _check(completed)
+    last = set(seeds[-held_out_seeds:]) if held_out_seeds else set()
+    if len(last) == len(seeds):
+        raise LODEError(
+            f"held_out_seeds = {held_out_seeds} leaves none of the seeds {seeds} to fit"
+        )
+    series = np.stack([h.points[list(NAMES)].to_numpy(np.float64) for h in completed])
+    _check_direction(series)
+    held_out = np.array([history.meta["seed"] in last for history in completed])
+    return _Data(series, held_out, len(sweep) + len(pilots) - len(completed))
+
+
+def _check(histories: Sequence[History]) -> None:
+    for key, plural in (("task", "tasks"), ("points", "lengths"), ("updates", "budgets")):
         values = sorted({str(history.meta[key]) for history in histories})
         if len(values) > 1:
             raise LODEError(f"histories of several {plural}: {', '.join(values)}; fit them apart")
-    points = int(completed[0].meta["points"])
-    for history in completed:
+    points = int(histories[0].meta["points"])
+    for history in histories:
         if len(history.points) != points:
             raise LODEError(
                 f"{history.describe()} ({history.run_id}) has {len(history.points)} of {points} "
@@ -333,15 +352,26 @@ def _collect(histories: Sequence[History], held_out_seeds: int) -> _Data:
                 f"{history.describe()} ({history.run_id}) has values that are not finite; "
                 "quarantine it"
             )
-    seeds = sorted({history.meta["seed"] for history in completed})
-    last = set(seeds[-held_out_seeds:]) if held_out_seeds else set()
-    if len(last) == len(seeds):
-        raise LODEError(
-            f"held_out_seeds = {held_out_seeds} leaves none of the seeds {seeds} to fit"
+    if len({history.meta["scheduler"] for history in histories}) == 1:
+        warnings.warn(
+            f"all {len(histories)} histories are of scheduler {histories[0].meta['scheduler']}: a "
+            "LODE needs several kinds of schedule to learn what a learning rate does (the paper's "
+            "Table 4); add others to sweep.schedulers",
+            stacklevel=4,
         )
-    series = np.stack([h.points[list(NAMES)].to_numpy(np.float64) for h in completed])
-    held_out = np.array([history.meta["seed"] in last for history in completed])
-    return _Data(series, held_out, len(histories) - len(completed))
+
+
+def _check_direction(series: np.ndarray) -> None:
+    """A metric that is lower where the loss is lower is an error rate, not an accuracy."""
+    loss, metric = series[..., LOSS].ravel(), series[..., METRIC].ravel()
+    if np.ptp(metric) == 0 or np.ptp(loss) == 0:
+        return
+    a, b = (x.argsort(kind="stable").argsort() / len(x) - 0.5 for x in (loss, metric))
+    if 12 * float(np.mean(a * b)) > 0.5:  # their rank correlation
+        raise LODEError(
+            "val_metric falls as the train loss falls, so lower seems to be better; everything "
+            "here maximises it: log its negative (or 1 - error) instead"
+        )
 
 
 def _initial_schedule(histories: Sequence[History]) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ SOLVERS = ("rk4", "dopri5")
 WEIGHTS, CONFIG = "lode.safetensors", "config.json"
 FORMAT = 1  # of config.json; raised when an older reader could not make sense of it
 EULER_STEPS = 8  # the encoder's, over the stretch from t = 0 to the window
+# Longer windows are averaged to so many observations first: a point of 600 says little that its
+# neighbours don't, and the encoder reads one after the other.
+MOST_READ = 50
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class LODEConfig:
 
     Attributes:
         channels: the transform to standardised channels.
-        points: T of the fitted histories.
+        points, updates: T and N of the fitted histories; N = 0: not known.
         encoder, latent, hidden, solver, solver_steps: the architecture; see `params.yaml`.
         task: the task it was fitted on.
         histories_digest: `training.history.digest` of what it saw.
@@ -45,6 +49,7 @@ class LODEConfig:
 
     channels: Channels
     points: int
+    updates: int = 0
     encoder: str = "ode-rnn"
     latent: int = 20
     hidden: int = 20
@@ -119,6 +124,26 @@ class Encoder(nn.Module):
         return steps.t()[..., None].contiguous()
 
 
+def thinned(times: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means over `MOST_READ` stretches of (nearly) equal length, of times (B, L) and x (B, L, 3);
+    shorter windows as they are."""
+    length = times.shape[1]
+    if length <= MOST_READ:
+        return times, x
+    weights = _averaging(length, times.dtype, times.device)
+    return times @ weights.t(), weights @ x
+
+
+@lru_cache(maxsize=256)
+def _averaging(length: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """(MOST_READ, length), rows that average one stretch each."""
+    stretch = np.arange(length) * MOST_READ // length
+    weights = np.eye(MOST_READ)[stretch].T
+    return torch.as_tensor(
+        weights / weights.sum(1, keepdims=True), dtype=dtype, device=device
+    )  # fmt: skip
+
+
 class LODE(nn.Module):
     """Encoder, vector field and readout, with their channel transform.
 
@@ -143,7 +168,7 @@ class LODE(nn.Module):
     def encode(self, times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Latent at t = 0 (B, latent) of windows observed at `times` (B, L), increasing, in
         units of the training length; x (B, L, 3) standardised. Equation 2."""
-        return self.encoder(times, x)
+        return self.encoder(*thinned(times, x))
 
     def latents(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
         """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.lode.model import LODE, WEIGHTS
+from components.lode.model import CONFIG, LODE
 from components.registry.connection import connect, experiment_id
 from components.registry.lookup import by_alias, resolve, versions
-from components.registry.packaging import ARTIFACT, copy_weights, log_model
+from components.registry.packaging import ARTIFACT, copy_weights, files, log_model
 from components.registry.shipping import ship
 
 if TYPE_CHECKING:
@@ -48,10 +48,12 @@ def register(
     tags: Mapping[str, str],
     tracking_uri: str,
     artifact_root: Path | str | None = None,
+    controller: str = "default",
     mu: int = 5,
     n: int = 30,
     sigma: float = 0.15,
     horizon: int | None = None,
+    caution: float = 1.0,
     promote: bool = True,
 ) -> Registration:
     """Register a fitted LODE; the same weights, settings and code are the same version.
@@ -62,7 +64,7 @@ def register(
         lode_dir: `models/lode/<task>`.
         tags: lineage: histories and settings digest, git revision, sweep size. A change of
             `settings_digest` makes a new version.
-        mu, n, sigma, horizon: defaults of the model's parameters.
+        controller, mu, n, sigma, horizon, caution: defaults of the model's parameters.
         artifact_root: folder for the model's files where no server decides.
         promote: point the alias `champion` to the version.
 
@@ -71,21 +73,23 @@ def register(
         RegistryError: the registry is unreachable or not writable.
     """
     lode = LODE.load(Path(lode_dir))
-    name, controller = model_name(task), {"mu": mu, "n": n, "sigma": sigma, "horizon": horizon or 0}
+    name = model_name(task)
+    defaults = {"controller": controller, "mu": mu, "n": n, "sigma": sigma,
+                "horizon": horizon or 0, "caution": caution}  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch, connect(tracking_uri) as client:
         package = ship(Path(scratch) / "code")
         lineage = {str(key): str(value) for key, value in tags.items()} | {
             "task": task,
-            "weights_digest": hashlib.sha256((Path(lode_dir) / WEIGHTS).read_bytes()).hexdigest(),
+            "weights_digest": _digest(Path(lode_dir)),
             "code": package.name,
-            "controller": json.dumps(controller, sort_keys=True),
+            "controller": json.dumps(defaults, sort_keys=True),
         }
         found = _same(client, name, lineage)
         if found is None:
             weights = copy_weights(Path(lode_dir), Path(scratch) / "lode")
             experiment = experiment_id(client, name, artifact_root)
             version_ = log_model(
-                name, weights, package, experiment=experiment, controller=controller,
+                name, weights, package, experiment=experiment, controller=defaults,
                 points=lode.config.points, tags=lineage,
             )  # fmt: skip
             found = _tag(client, name, version_, lineage)
@@ -125,6 +129,15 @@ def fetch(uri: str, *, tracking_uri: str, folder: Path | None = None) -> Path:
             return copy_weights(
                 Path(download_artifacts(artifact_uri=source, dst_path=scratch)), into
             )
+
+
+def _digest(lode_dir: Path) -> str:
+    """SHA-256 (hex) of all weights: of the LODE, and of its judge with the plan."""
+    total = hashlib.sha256()
+    for path in files(lode_dir):
+        if path.name != CONFIG:  # it says how long the fit took to converge, not what it is
+            total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def _same(client: MlflowClient, name: str, lineage: Mapping[str, str]) -> ModelVersion | None:

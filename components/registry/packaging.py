@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.lode import judge
 from components.lode.model import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
@@ -20,11 +21,17 @@ _PYFUNC = Path(__file__).with_name("pyfunc_lode.py")
 _REQUIRES = ("mlflow", "torch", "torchdiffeq", "numpy", "pandas", "pyarrow", "safetensors")
 
 
+def files(lode_dir: Path) -> list[Path]:
+    """Weights and config of the LODE, and of its judge if there is one."""
+    judges = [lode_dir / name for name in (judge.WEIGHTS, judge.CONFIG)]
+    return [lode_dir / WEIGHTS, lode_dir / CONFIG, *(path for path in judges if path.exists())]
+
+
 def copy_weights(lode_dir: Path, folder: Path) -> Path:
-    """Weights and config, and nothing else that lies beside them."""
+    """What `files` names, and nothing else that lies beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for file in (WEIGHTS, CONFIG):
-        shutil.copyfile(lode_dir / file, folder / file)
+    for path in files(lode_dir):
+        shutil.copyfile(path, folder / path.name)
     return folder
 
 
@@ -42,7 +49,8 @@ def log_model(
 
     Args:
         weights, package: folders as `copy_weights` and `shipping.ship` leave them.
-        controller: mu, n, sigma, horizon (0: all that is left), the parameters' defaults.
+        controller: controller, mu, n, sigma, horizon (0: all that is left), caution: the
+            parameters' defaults.
         points: T of the fit, likewise.
         tags: of the run.
     """
@@ -75,7 +83,8 @@ def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
     params = [
         ParamSpec("points", "long", points),
         *(ParamSpec(name, "long", controller[name]) for name in ("mu", "n", "horizon")),
-        ParamSpec("sigma", "double", float(controller["sigma"])),
+        *(ParamSpec(name, "double", float(controller[name])) for name in ("sigma", "caution")),
+        ParamSpec("controller", "string", controller["controller"]),
         ParamSpec("seed", "long", 0),
     ]
     return ModelSignature(

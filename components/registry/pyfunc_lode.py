@@ -7,6 +7,7 @@ the model's configuration holds (see `components.registry.shipping`).
 from __future__ import annotations
 
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ class LODEModel(PythonModel):
     2μ, …, each on the μ points that end there. No rows: the start of a run.
 
     Output: rows `point, lr, decided`: for each of the next μ log points the learning rate of the
-    updates that lead to it. `decided` is false where the LODE did not decide (before point μ, or
-    it accepted no sample): keep the plan of an earlier answer if you have one; the rates given
-    are then those of the sweep's best configuration.
+    updates that lead to it (under the default controller, rates are linear in between).
+    `decided` is false where the LODE did not change the plan. Under `paper` keep the plan of an
+    earlier answer if you have one; the rates given are then those of the sweep's best
+    configuration. Under `default` the rates are always to be followed, if all points since the
+    start were given: what it decides depends on the whole history.
 
-    Parameters: `points` (T of the run), `mu`, `n`, `sigma`, `horizon` (0: all that is left),
-    `seed`.
+    Parameters: `points` (T of the run), `controller` (`default` or `paper`), `mu`, `n`, `sigma`,
+    `horizon` (0: all that is left), `caution`, `seed`.
     """
 
     # MLflow would take type hints of `predict` for a schema and warns where there are none; the
@@ -40,17 +43,23 @@ class LODEModel(PythonModel):
     def load_context(self, context: Any) -> None:
         package = context.model_config["package"]
         self._scheduler = importlib.import_module(f"{package}.lode.scheduler").LODEScheduler
-        model = importlib.import_module(f"{package}.lode.model")
-        self._lode = model.LODE.load(Path(context.artifacts["lode"]))
+        folder = Path(context.artifacts["lode"])
+        self._lode = importlib.import_module(f"{package}.lode.model").LODE.load(folder)
+        judge = importlib.import_module(f"{package}.lode.judge")
+        judged = (folder / judge.CONFIG).exists()
+        self._judge = judge.Judge.load(folder) if judged else None
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         settings = dict(params or {})
         points = int(settings.pop("points"))
         horizon = int(settings.pop("horizon")) or None
         # One update per log point: `lr(p)` is then the rate that leads from point p to p + 1.
-        scheduler = self._scheduler(
-            self._lode, updates=points, points=points, horizon=horizon, **settings
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that N differs from the fit's, which it does not
+            scheduler = self._scheduler(
+                self._lode, judge=self._judge, updates=points, points=points, horizon=horizon,
+                **settings,
+            )  # fmt: skip
         mu = scheduler.settings["mu"]
         history = model_input.sort_values("point")
         now = _latest(history, points, mu)

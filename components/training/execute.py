@@ -14,6 +14,7 @@ import torch
 from components.files import atomic_path
 from components.schedulers import Scheduler
 from components.schedulers.parametric import Parametric
+from components.schedulers.plan import Plan
 from components.tasks import catalog
 from components.tasks.datasets import Data
 from components.training.history import History, history_path, read_history, write_history
@@ -35,7 +36,8 @@ class Job:
         histories: folder the history is written to.
         data: folder the data sets lie in.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
-        lode: folder of the LODE, for scheduler `lode`; `controller` its settings (μ, n, σ, Δt).
+        lode: folder of the LODE, for scheduler `lode`; `controller` its settings (μ, n, σ, …).
+        plan: T + 1 learning rates at log points 0 … T, for scheduler `plan`.
         sharpness: keyword arguments of `evaluation.sharpness`; None: not measured.
     """
 
@@ -45,6 +47,7 @@ class Job:
     device: str = "auto"
     lode: Path | None = None
     controller: dict[str, Any] = field(default_factory=dict)
+    plan: tuple[float, ...] = ()
     sharpness: dict[str, Any] | None = None
 
     @property
@@ -93,15 +96,16 @@ def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[H
 def build_scheduler(job: Job) -> Scheduler:
     """The scheduler of a job's spec, ready for update 0."""
     spec = job.spec
+    if spec.scheduler == "plan":
+        return Plan(job.plan, updates=spec.updates, points=spec.points)
     if spec.scheduler != "lode":
         assert spec.peak_lr is not None, f"{spec.scheduler} needs a peak learning rate"
         return Parametric(spec.scheduler, peak_lr=spec.peak_lr, updates=spec.updates)
-    from components.lode.model import LODE
-    from components.lode.scheduler import LODEScheduler
+    from components.lode.scheduler import load_scheduler
 
     assert job.lode is not None, "scheduler lode needs the folder of a fitted LODE"
-    return LODEScheduler(LODE.load(job.lode), updates=spec.updates, points=spec.points,
-                         seed=spec.seed, **job.controller)  # fmt: skip
+    return load_scheduler(job.lode, updates=spec.updates, points=spec.points, seed=spec.seed,
+                          **job.controller)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=2)

@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/benchmarks/bench_decision.py      (--help for its options)
 
-Decision: `components/lode/scheduler.decide` (Algorithm 1: encode the window, 30 samples, decode,
+Decision: `components/lode/algorithm1.decide` (Algorithm 1: encode the window, 30 samples, decode,
 accept, score, average) at the first log point where it is asked, where it looks furthest ahead.
 With T = 615 and a window of 31 it decodes 1,200 points; T = 100 and a window of 5 is the default
 of params.yaml.
@@ -27,8 +27,9 @@ import numpy as np
 import torch
 from bench_fit import machine, short_fit, synthetic
 
+from components.lode.algorithm1 import decide
 from components.lode.model import LODE
-from components.lode.scheduler import LODEScheduler, decide
+from components.lode.scheduler import LODEScheduler
 from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
@@ -108,7 +109,9 @@ def share(
         return time.process_time() - began, outcome
 
     def fresh(seed: int) -> LODEScheduler:
-        return LODEScheduler(lode, updates=updates, points=points, mu=mu, seed=seed)
+        return LODEScheduler(
+            lode, controller="paper", updates=updates, points=points, mu=mu, seed=seed
+        )
 
     run(fresh(0), 0)  # pays for what only the first run pays for
     paired, inside = [], []

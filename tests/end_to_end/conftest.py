@@ -19,6 +19,7 @@ TASK = "mnist1d-cnn"
 TINY: dict[str, dict[str, Any]] = {
     "training": {"updates": 40, "points": 20, "train_samples": 400, "device": "cpu"},
     "sweep": {"schedulers": ["constant", "onecycle"], "peak_lrs": [0.01], "seeds": [0, 1]},
+    "pilots": {"runs": 20},
     "evaluation": {"seeds": [100, 101], "sharpness_samples": 64},
 }
 
@@ -28,6 +29,7 @@ def tiny_params() -> dict[str, Any]:
     for section, values in TINY.items():
         params[section].update(values)
     params["lode"]["fit"]["updates"] = 20
+    params["lode"]["judge"]["updates"] = 20
     params["lode"]["scheduler"]["n"] = 3
     return dict(params)
 

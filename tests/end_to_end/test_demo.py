@@ -40,6 +40,7 @@ def test_names_tell_runs_apart(demo: Any) -> None:
     assert names == [
         f"sweep {demo.task} · 4 runs",
         f"validate {demo.task}",
+        f"pilot {demo.task} · 20 runs",
         f"fit {demo.task} · 20 updates",
         f"register lode-{demo.task}",
         f"train {demo.task} · 6 runs",

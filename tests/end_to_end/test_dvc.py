@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-STAGES = ["sweep", "validate", "fit", "register", "train", "evaluate"]
+STAGES = ["sweep", "validate", "pilot", "fit", "register", "train", "evaluate"]
 
 
 def ran(repro: subprocess.CompletedProcess[str]) -> list[str]:
@@ -52,7 +52,7 @@ def test_a_changed_setting_repeats_what_depends_on_it_and_keeps_finished_runs(
 ) -> None:
     before = made.outputs()
     made.change_settings(evaluation={"seeds": [100, 101, 102]})
-    assert ran(made.call("dvc", "repro")) == ["train", "evaluate"]
+    assert ran(made.call("dvc", "repro")) == ["pilot", "train", "evaluate"]
     after = made.outputs()
     runs = [name for name in after if name.startswith(f"data/scheduled/{made.task}/")]
     assert len(runs) == 9

@@ -62,7 +62,9 @@ def test_only_steps_that_meet_the_outside_world_are_tried_again() -> None:
     from flows import pipeline
 
     tasks = {name: getattr(pipeline, name) for name in STEPS}
-    assert {name for name, task in tasks.items() if task.retries} == {"sweep", "register", "train"}
+    assert {name for name, task in tasks.items() if task.retries} == {
+        "sweep", "pilot", "register", "train",
+    }  # fmt: skip
     assert all(task.timeout_seconds for task in tasks.values())
 
 
@@ -74,18 +76,12 @@ def test_names_count_what_is_done(settings: Settings, tmp_path: Path) -> None:
     assert named == {
         "sweep": "sweep mnist1d-cnn · 100 runs",
         "validate": "validate mnist1d-cnn",
+        "pilot": "pilot mnist1d-cnn · 100 runs",
         "fit": f"fit mnist1d-cnn · {settings.lode.fit.updates} updates",
         "register": "register lode-mnist1d-cnn",
         "train": "train mnist1d-cnn · 50 runs",
         "evaluate": "evaluate mnist1d-cnn · 10 seeds",
     }
-
-
-def test_a_tpe_sweep_counts_its_trials() -> None:
-    from flows.pipeline import _sweep_runs
-
-    tpe = load(ROOT / "params.yaml", {"sweep.sampler": "tpe", "sweep.trials": 7})
-    assert _sweep_runs(tpe) == 7 * len(tpe.sweep.seeds)
 
 
 def test_overrides_reach_the_settings() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from components.lode import quality
 from components.lode.channels import LR, METRIC, NAMES
 from components.lode.errors import LODEError
 from components.lode.fit import CHECKPOINT, FitConfig, FitResult, fit, one_cycle, path_length
+from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
 from components.lode.model import CONFIG, LODE, WEIGHTS
+from components.lode.scheduler import LODEScheduler
 from components.training.history import History, digest, read_histories
 
 SHORT = FitConfig(updates=180, batch_size=100, peak_lr=0.02)
@@ -153,6 +157,72 @@ def test_diverged_runs_are_left_out_and_counted(histories: list[History], tmp_pa
     assert (result.summary["histories"], result.summary["diverged"]) == (18, 1)
 
 
+def test_a_metric_that_says_nothing_yet_is_no_error_rate(
+    histories: list[History], tmp_path: Path
+) -> None:
+    for history in histories:
+        history.points["val_metric"] = 0.1
+    fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=1))
+
+
+def test_histories_of_one_scheduler_are_warned_of(histories: list[History], tmp_path: Path) -> None:
+    settings = FitConfig(updates=1)
+    alone = [h for h in histories if h.meta["scheduler"] == "cosine"]
+    with pytest.warns(UserWarning, match="all 9 histories are of scheduler cosine.*add others"):
+        fit(alone, folder=tmp_path, mu=4, settings=settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(histories, folder=tmp_path, mu=4, settings=settings)
+
+
+def as_pilot(history: History, seed: int, metric: float) -> History:
+    """The same run under a plan, with other numbers and a metric that is higher throughout."""
+    points = history.points.assign(lr=0.07, val_metric=history.points["val_metric"] + metric)
+    meta = history.meta | {"scheduler": "plan", "peak_lr": None, "seed": seed,
+                           "run_id": f"{seed:016d}"}  # fmt: skip
+    return History(points, meta)
+
+
+def test_pilots_teach_but_do_not_choose_the_initial_schedule(
+    fitted: tuple[Path, FitResult], histories: list[History], tmp_path: Path
+) -> None:
+    pilots = [as_pilot(histories[0], seed, 5.0) for seed in (0, 1, 2)]
+    lost = History(pilots[0].points.iloc[:3], pilots[0].meta | {"status": "diverged"})
+    result = fit(
+        histories, pilots=[*pilots, lost], folder=tmp_path, mu=4, settings=FitConfig(updates=1)
+    )
+    config = result.lode.config
+    assert config.initial_schedule == fitted[1].lode.config.initial_schedule
+    assert config.histories_digest == digest([*histories, *pilots, lost]) != digest(histories)
+    summary = result.summary
+    # Seed 2 is held out, the pilot's too: it shares the luck of the sweep's runs of that seed.
+    assert (summary["fitted"], summary["held_out"], summary["diverged"]) == (14, 7, 1)
+    assert config.channels != fitted[1].lode.config.channels
+
+
+def test_fresh_seeds_of_pilots_are_fitted(histories: list[History], tmp_path: Path) -> None:
+    pilots = [as_pilot(histories[0], seed, 0.0) for seed in (7, 8)]
+    settings = FitConfig(updates=1)
+    summary = fit(histories, pilots=pilots, folder=tmp_path, mu=4, settings=settings).summary
+    assert (summary["fitted"], summary["held_out"]) == (14, 6)
+
+
+def test_rates_of_exactly_zero_are_fitted(histories: list[History], tmp_path: Path) -> None:
+    """As at the end of a cosine of another library, or the start of a warm-up."""
+    for history in histories:
+        history.points.loc[[0, 29], "lr"] = 0.0
+    result = fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=20))
+    assert all(math.isfinite(error) for _, error in result.summary["errors"])
+    assert result.lode.config.channels.lr_range[0] == 0.0
+    judge = fit_judge(Runs.of(histories), JudgeFitConfig(updates=5))
+    plan = np.zeros((1, 31))
+    plan[0, 1:30] = 0.03
+    assert np.isfinite(judge.final_metric(plan)).all() and math.isfinite(judge.config.error)
+    for options in ({"judge": judge}, {"controller": "paper"}):
+        run: Any = LODEScheduler(result.lode, updates=300, points=30, **options)
+        assert all(run.lr(step) > 0 for step in range(300))
+
+
 def test_without_held_out_seeds_the_last_weights_are_kept(
     histories: list[History], tmp_path: Path
 ) -> None:
@@ -196,6 +266,15 @@ def _nan(histories: list[History]) -> None:
     histories[0].points.loc[3, "val_metric"] = np.nan
 
 
+def _two_budgets(histories: list[History]) -> None:
+    histories[0].meta["updates"] = 40
+
+
+def _errors(histories: list[History]) -> None:
+    for history in histories:
+        history.points["val_metric"] = 1 - history.points["val_metric"]
+
+
 def _one_seed(histories: list[History]) -> None:
     for history in histories:
         history.meta["seed"] = 0
@@ -208,6 +287,8 @@ def _one_seed(histories: list[History]) -> None:
         (_none_completed, "none of 18 histories is of a completed run"),
         (_two_tasks, "several tasks: fashion-mnist-cnn, mnist1d-cnn"),
         (_two_lengths, "several lengths: 20, 30"),
+        (_two_budgets, "several budgets: 300, 40; fit them apart"),
+        (_errors, "val_metric falls as the train loss falls.*log its negative"),
         (_cut, r"\w+ 0\.\d+ seed \d \(\w+\) has 29 of 30 points; quarantine it"),
         (_nan, r"\w+ 0\.\d+ seed \d \(\w+\) has values that are not finite"),
         (_one_seed, r"held_out_seeds = 1 leaves none of the seeds \[0\] to fit"),

@@ -1,4 +1,5 @@
-"""Algorithm 1, step by step, on trajectories small enough to work out by hand."""
+"""Algorithm 1, step by step, and the scheduler that follows it, on trajectories small enough to
+work out by hand. The default controller is tested in test_control.py."""
 
 from __future__ import annotations
 
@@ -12,11 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.lode.channels import Channels
-from components.lode.errors import LODEError
-from components.lode.model import LODEConfig
-from components.lode.scheduler import (
-    LODEScheduler,
+from components.lode.algorithm1 import (
     accept,
     average,
     best_samples,
@@ -26,6 +23,10 @@ from components.lode.scheduler import (
     propose,
     score,
 )
+from components.lode.channels import Channels
+from components.lode.errors import LODEError
+from components.lode.model import LODEConfig
+from components.lode.scheduler import LODEScheduler
 
 CHANNELS = Channels(-0.01, 1e-3, (1e-6, 0.1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 T = 10
@@ -119,6 +120,7 @@ def test_the_whole_decision_worked_out_by_hand() -> None:
     matches there and the largest three latents win; their rates run on from k = 5."""
     toy = Toy()
     decision = decide(toy, window(0.5), point=4, points=T, n=8, sigma=0.1, rng=rng())
+    assert (decision.samples, decision.kept, decision.gain) == (8, None, None)
     a = propose(torch.zeros(1).double(), 8, 0.1, rng())[:, 0].numpy()
     best = np.argsort(-a)[:3]
     assert decision.accepted == 8
@@ -181,7 +183,7 @@ def test_the_average_lies_within_its_members(lrs: list[list[float]], t_k: list[i
 
 def scheduler(lode: Toy | None = None, **changes: Any) -> LODEScheduler:
     options = {"updates": 50, "points": T, "mu": 3, "n": 8, "sigma": 0.1, "seed": 7} | changes
-    return LODEScheduler(lode or Toy(), **options)
+    return LODEScheduler(lode or Toy(), controller="paper", **options)
 
 
 def drive(scheduler: LODEScheduler, first: int, last: int, loss: float = 0.0) -> list[float]:
@@ -336,11 +338,18 @@ def test_points_out_of_order_are_refused() -> None:
         {"sigma": math.nan},
         {"horizon": 0},
         {"horizon": 11},
+        {"caution": -0.1},
+        {"caution": math.nan},
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(LODEError, match=next(iter(wrong))):
         scheduler(**wrong)
+
+
+def test_an_unknown_controller_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(LODEError, match="unknown controller 'papr'; known: default, paper"):
+        LODEScheduler(Toy(), updates=50, points=T, controller="papr")
 
 
 def test_a_lode_without_an_initial_schedule_is_refused() -> None:

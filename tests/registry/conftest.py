@@ -1,4 +1,5 @@
-"""Real histories, a real (briefly fitted) LODE and MLflow databases in temporary folders."""
+"""Real histories, a real (briefly fitted) LODE with its judge, and MLflow databases in temporary
+folders."""
 
 from __future__ import annotations
 
@@ -56,9 +57,12 @@ def histories() -> list[History]:
 @pytest.fixture(scope="session")
 def lode_dir(histories: list[History], tmp_path_factory: pytest.TempPathFactory) -> Path:
     from components.lode.fit import FitConfig, fit
+    from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
 
     folder = tmp_path_factory.mktemp("lode")
     fit(histories, folder=folder, mu=4, settings=FitConfig(updates=60, batch_size=8))
+    plan = np.linspace(0.05, 0.001, POINTS + 1)
+    fit_judge(Runs.of(histories), JudgeFitConfig(updates=30), plan=plan).save(folder)
     return folder
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.lode import judge
+from components.lode.judge import Judge
 from components.lode.model import CONFIG, LODE, WEIGHTS
-from components.lode.scheduler import LODEScheduler
+from components.lode.scheduler import LODEScheduler, load_scheduler
 from components.registry import RegistryError, champion, fetch, register
 from components.registry.connection import connect
 
@@ -57,11 +60,13 @@ def test_register_once_with_lineage_signature_and_example(
         assert [column.name for column in info.signature.inputs] == LOGGED
         assert {p.name: p.default for p in info.signature.params} == {
             "points": POINTS, "mu": MU, "n": 6, "horizon": 0, "sigma": 0.3, "seed": 0,
+            "controller": "default", "caution": 1.0,
         }  # fmt: skip
         example = mlflow.pyfunc.load_model(first.uri).input_example
         assert list(example["point"]) == [1, 2, 3, 4]
     stored = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
-    assert {WEIGHTS, CONFIG, "pyfunc_lode.py", "scheduler.py"} <= {path.name for path in stored}
+    shipped = {WEIGHTS, CONFIG, judge.WEIGHTS, judge.CONFIG, "pyfunc_lode.py", "scheduler.py"}
+    assert shipped <= {path.name for path in stored}
     assert not [path for path in stored if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
 
 
@@ -88,6 +93,20 @@ def test_a_change_makes_a_new_version_and_promotion_is_a_choice(
     assert folder == tmp_path / "fetched"
     assert (folder / WEIGHTS).read_bytes() == (lode_dir / WEIGHTS).read_bytes()
     LODE.load(folder)
+
+
+def test_another_plan_or_judge_makes_a_new_version(
+    lode_dir: Path, tracking_uri: str, tmp_path: Path
+) -> None:
+    one = registered(lode_dir, tracking_uri)
+    other = tmp_path / "other"
+    LODE.load(lode_dir).save(other)
+    found = Judge.load(lode_dir)
+    found.config = replace(found.config, plan=tuple(2 * lr for lr in found.config.plan))
+    found.save(other)
+    two = registered(other, tracking_uri)
+    assert (one.version, two.version) == (1, 2)
+    assert Judge.load(fetch(two.uri, tracking_uri=tracking_uri)).config == found.config
 
 
 # ------------------------------------------------------------- where the project does not exist
@@ -144,6 +163,7 @@ def ask_fresh_process(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:this LODE was fitted")  # one update per point is asked for
 def test_the_champion_loads_where_this_project_does_not_exist_and_decides_the_same(
     lode_dir: Path, tracking_uri: str, tmp_path: Path
 ) -> None:
@@ -151,32 +171,43 @@ def test_the_champion_loads_where_this_project_does_not_exist_and_decides_the_sa
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     run = make_history("cosine", 0.05, seed=7).points[LOGGED]
-    seed = {"seed": 3}
+    seed = {"seed": 3, "controller": "paper"}
+    ours = {"seed": 3, "controller": "default", "caution": 0.0}
     windows = [(run.iloc[:now], seed) for now in (2, 4, 7, 12, POINTS - 2, POINTS)]
-    windows += [(run.iloc[8:12], seed), (run.iloc[8:12], {"seed": 4, "n": 9})]
+    windows += [(run.iloc[8:12], seed), (run.iloc[8:12], seed | {"seed": 4, "n": 9})]
+    windows += [(run.iloc[:now], ours) for now in (2, 4, 12)] + [(run.iloc[8:12], ours)]
     answer = ask_fresh_process(tracking_uri, f"models:/lode-{TASK}@champion", windows, elsewhere)
     answers = [pd.DataFrame(each) for each in answer["answers"]]
 
     for (window, _), got in zip(windows[:6], answers, strict=False):
-        expected = follow(LODE.load(lode_dir), window, seed=3, n=6)
+        expected = follow(load_scheduler(lode_dir, **as_asked(10), controller="paper"), window)
         now = len(window)
         assert list(got["point"]) == list(range(now + 1, min(now + MU, POINTS) + 1))
         assert list(got["lr"]) == expected[now : now + MU]
-    window_only, other_seed = answers[6:]
+    window_only, other_seed = answers[6:8]
     assert all(window_only["decided"])
     assert list(window_only["lr"]) == list(answers[3]["lr"]), "the last μ points are enough"
     assert list(other_seed["lr"]) != list(window_only["lr"])
+    # One update per point: a rate between two points is then the one at the later point.
+    for (window, _), got in zip(windows[8:11], answers[8:11], strict=True):
+        expected = follow(load_scheduler(lode_dir, **as_asked(1), caution=0.0), window)
+        assert list(got["lr"]) == expected[len(window) : len(window) + MU]
+    assert any(answers[10]["decided"]), "κ = 0 and nothing is ever decided: proves little"
+    assert not any(answers[11]["decided"]), "a part of the history is not enough for it"
     assert list(elsewhere.iterdir()) == []
 
 
-def follow(lode: LODE, window: pd.DataFrame, *, seed: int, n: int) -> list[float]:
-    """The plan of the scheduler that a training run would use."""
-    scheduler = LODEScheduler(
-        lode, updates=10 * POINTS, points=POINTS, mu=MU, n=n, sigma=0.3, seed=seed
-    )
+def as_asked(updates_per_point: int) -> dict[str, Any]:
+    """The settings of a training run that asks as the windows do."""
+    return {"updates": updates_per_point * POINTS, "points": POINTS, "mu": MU, "n": 6,
+            "sigma": 0.3, "seed": 3}  # fmt: skip
+
+
+def follow(scheduler: LODEScheduler, window: pd.DataFrame) -> list[float]:
+    """The plan, after the window, of the scheduler that a training run would use."""
     for row in window.itertuples():
         scheduler.observe(row.point, row.train_loss, row.val_metric, row.lr)
-    return [scheduler.lr(10 * point) for point in range(POINTS)]
+    return [scheduler.lr(scheduler.settings["updates"] * p // POINTS) for p in range(POINTS)]
 
 
 def test_windows_that_make_no_sense_are_refused(lode_dir: Path, tracking_uri: str) -> None:
@@ -192,6 +223,8 @@ def test_windows_that_make_no_sense_are_refused(lode_dir: Path, tracking_uri: st
         model.predict(run.iloc[6:10])
     with pytest.raises(ValueError, match=r"within 1\.\.10"):
         model.predict(run, params={"points": 10})
+    with pytest.raises(Exception, match="unknown controller 'papr'; known: default, paper"):
+        model.predict(run, params={"controller": "papr"})
     start = model.predict(run.iloc[:0])
     assert list(start["point"]) == [1, 2, 3, 4] and not start["decided"].any()
     broken = run.iloc[:MU].assign(train_loss=np.nan)

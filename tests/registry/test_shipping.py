@@ -11,8 +11,9 @@ from components.registry.shipping import needed_modules, ship
 def test_the_closure_of_the_scheduler_is_shipped_and_refers_only_to_itself(tmp_path: Path) -> None:
     modules = set(needed_modules())
     assert {"components", "components.lode.solver", "components.training.run"} <= modules
+    assert {"components.lode.judge", "components.schedulers.plan"} <= modules
     assert not {m for m in modules if m.split(".")[1:2] in (["registry"], ["tasks"], ["settings"])}
-    assert "components.lode.fit" not in modules
+    assert not {"components.lode.fit", "components.lode.judge_fit", "components.pilots"} & modules
     package = ship(tmp_path)
     assert package.name == ship(tmp_path / "again").name, "the name follows from the content"
     files = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}

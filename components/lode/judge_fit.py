@@ -1,0 +1,182 @@
+"""Fit the judge to a sweep's histories and the pilots'."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from components.lode.channels import NAMES
+from components.lode.errors import LODEError
+from components.lode.judge import Judge, JudgeConfig, Scales, edges, held, means, with_start
+from components.lode.threads import one_thread
+from components.training.history import History
+
+GOOD = 0.25  # share of the configurations, the best, on which the judge's error is measured
+METRIC_WEIGHT, LAST_WEIGHT, LAST = 2.0, 3.0, 2  # the metric counts twice, the last bins thrice
+CHECK_EVERY = 50
+
+
+@dataclass(frozen=True)
+class JudgeFitConfig:
+    """See `params.yaml`, section `lode.judge`."""
+
+    members: int = 5
+    updates: int = 800
+    peak_lr: float = 5e-3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What is fitted: `lrs` (the mean between log points), `losses`, `metrics`, each (R, T), in
+    original units; `seeds` and `groups` (R,): of equal group are runs of one configuration."""
+
+    lrs: np.ndarray
+    losses: np.ndarray
+    metrics: np.ndarray
+    seeds: np.ndarray
+    groups: np.ndarray
+
+    @classmethod
+    def of(cls, histories: Sequence[History]) -> Runs:
+        """Of the completed histories, which must be of one length.
+
+        Raises:
+            LODEError: there is none.
+        """
+        done = [history for history in histories if history.completed]
+        if not done:
+            raise LODEError("no completed run to fit a judge on; run `lode sweep` first")
+        loss, metric, lr = (np.stack([h.points[c].to_numpy(np.float64) for h in done])
+                            for c in NAMES)  # fmt: skip
+        names = [(*h.configuration, h.meta.get("scheduler_digest")) for h in done]
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        return cls(
+            held(with_start(lr)), loss, metric,
+            np.array([h.meta["seed"] for h in done]), np.array([numbers[name] for name in names]),
+        )  # fmt: skip
+
+
+def fit_judge(
+    runs: Runs,
+    settings: JudgeFitConfig | None = None,
+    *,
+    plan: Sequence[float] = (),
+    progress: Callable[[int], None] = lambda updates: None,
+) -> Judge:
+    """Fit a judge; the same runs and settings give the same weights on one machine.
+
+    Every member is fitted without its own part of the configurations, with weights drawn anew (a
+    Bayesian bootstrap). During the fit a run's seed shifts the initial state, so that lucky seeds
+    are not taken for good schedules; the judge that comes out is of the average seed.
+
+    Args:
+        plan: kept in the judge's config, for the scheduler to start with.
+        progress: told how many updates were done since the last call.
+
+    Raises:
+        LODEError: fewer than two configurations, or a loss that is no longer finite.
+    """
+    settings = settings or JudgeFitConfig()
+    groups = len(np.unique(runs.groups))
+    if groups < 2:
+        raise LODEError("a judge compares configurations; these histories have only one")
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        config = JudgeConfig(
+            Scales.measure(runs.lrs, runs.losses, runs.metrics),
+            members=min(settings.members, groups), histories=len(runs.seeds),
+        )  # fmt: skip
+        fitting = _Fitting(Judge(config), runs, settings)
+        for update in range(settings.updates):
+            fitting.step()
+            if (update + 1) % CHECK_EVERY == 0 or update + 1 == settings.updates:
+                progress(update % CHECK_EVERY + 1)
+        judge = fitting.judge.eval()
+        error = fitting.error()
+    judge.config = replace(config, error=error, plan=tuple(float(lr) for lr in plan))
+    return judge
+
+
+class _Fitting:
+    def __init__(self, judge: Judge, runs: Runs, settings: JudgeFitConfig) -> None:
+        self.judge, self.runs = judge, runs
+        self.rng = np.random.default_rng(settings.seed)
+        members, (count, points) = judge.config.members, runs.lrs.shape
+        bounds = edges(points)
+        self.widths = np.diff(bounds) / points
+        scales = judge.config.scales
+        binned = [means(x, bounds) for x in (runs.lrs, runs.losses, runs.metrics)]
+        self.finals = binned[2][:, -1]
+        self.drive = self._tensor(scales.drive(binned[0]))
+        self.observed = self._tensor(scales.observation(binned[1], binned[2]))
+        # The part of a configuration; drawn, so that neighbours of the grid lie in several.
+        order = self.rng.permutation(len(np.unique(runs.groups)))
+        self.part = (order % members)[runs.groups]
+        drawn = self.rng.exponential(size=(members, count))
+        drawn *= self.part != np.arange(members)[:, None]
+        self.weights = self._tensor(drawn / drawn.mean(1, keepdims=True))
+        seeds = np.unique(runs.seeds)
+        self.seed = torch.as_tensor(np.searchsorted(seeds, runs.seeds))
+        self.shift = nn.Parameter(torch.zeros(members, len(seeds), judge.config.width))
+        self.emphasis = torch.tensor([1.0, METRIC_WEIGHT]).repeat(len(self.widths), 1)
+        self.emphasis[-LAST:] *= LAST_WEIGHT
+        parameters = [*judge.parameters(), self.shift]
+        self.optimizer = torch.optim.AdamW(
+            parameters, lr=settings.peak_lr, weight_decay=1e-3, fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, settings.peak_lr, settings.updates, cycle_momentum=False
+        )
+
+    def step(self) -> None:
+        h = self.judge.start + self.shift[:, self.seed]
+        predicted, _ = self.judge(h, self.drive, self.widths, self.observed, self._seen())
+        error = nn.functional.smooth_l1_loss(
+            predicted, self.observed.expand_as(predicted), reduction="none"
+        )
+        loss = ((error * self.emphasis).mean((2, 3)) * self.weights).mean()
+        loss = loss + 5e-4 * self.shift.square().sum()
+        if not math.isfinite(loss.item()):
+            raise LODEError("the judge's loss is no longer finite; lower lode.judge.peak_lr")
+        self.optimizer.zero_grad()
+        loss.backward()
+        self._clip()
+        self.optimizer.step()
+        self.schedule.step()
+
+    def _clip(self) -> None:
+        """Each member's gradient to a norm of at most 1: a common norm would let a member feel the
+        part that it must not see."""
+        gradients = [p.grad for p in self.judge.parameters() if p.grad is not None]
+        square = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0)
+        factor = (1.0 / (square.sqrt() + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+    def _seen(self) -> torch.Tensor:
+        """Half of the runs are seen up to a random interval, the others not at all."""
+        count, intervals = len(self.drive), len(self.widths)
+        until = self.rng.integers(1, max(intervals, 2), count) * (self.rng.random(count) < 0.5)
+        return self._tensor(np.arange(intervals) < until[:, None])
+
+    @torch.no_grad()
+    def error(self) -> float:
+        """As `JudgeConfig.error` says: over the best `GOOD` of the configurations, each by its
+        mean over seeds, by the one member that has not seen it."""
+        y, _ = self.judge(self.judge.fresh(len(self.drive)), self.drive, self.widths)
+        predicted = self.judge.config.scales.to_metric(y[:, :, -1, 1].double().numpy())
+        predicted = predicted[self.part, np.arange(len(self.part))]
+        count = np.bincount(self.runs.groups)
+        true = np.bincount(self.runs.groups, self.finals) / count
+        off = np.bincount(self.runs.groups, predicted) / count - true
+        good = true >= np.quantile(true, 1 - GOOD)
+        return float(np.sqrt(np.mean(off[good] ** 2)))
+
+    def _tensor(self, x: np.ndarray) -> torch.Tensor:
+        return torch.as_tensor(np.asarray(x), dtype=torch.float32)

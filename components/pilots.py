@@ -1,0 +1,282 @@
+"""Pilots: close the loop between what the LODE believes of schedules and what they do.
+
+A judge fitted on a sweep of four shapes errs on every other, and a search for the best schedule
+finds its errors first. So before the LODE is fitted for good, as many runs as the sweep had try
+schedules it never saw:
+
+1. explore: random shapes around the sweep's best peaks, one run each;
+2. propose, twice: fit LODE and judge on all runs so far, run what they propose, one run each;
+3. screen: the finalists on a few fresh seeds each;
+4. confirm: the best of them and the sweep's best configuration, side by side on more fresh seeds.
+
+The plan is the confirmed finalist, or, unless that was better by more than `CAUTION` standard
+errors, the sweep's best schedule. All runs are kept as histories to learn from. Killed, it goes on
+where it was: runs are named by what determines them, and a round's plans are written before any is
+run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.evaluation.accuracy import Configuration, best_baseline, configurations
+from components.evaluation.statistics import summarize
+from components.evaluation.walltime import total_seconds
+from components.files import write_text
+from components.lode.channels import NAMES
+from components.lode.fit import FitConfig, fit
+from components.lode.judge import Judge
+from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
+from components.lode.model import LODE
+from components.lode.planner import propose_plans, random_shapes
+from components.schedulers.parametric import learning_rate
+from components.schedulers.plan import plan_digest
+from components.training.execute import Job
+from components.training.history import History, digest
+from components.training.pool import run_all
+from components.training.run import log_steps
+
+# Shares of the runs; there are two rounds of proposals, and what is left is the confirmation's.
+EXPLORE, PROPOSE, SCREEN = 0.25, 0.125, 0.05
+FINALISTS = 3
+CAUTION = 2.0  # standard errors
+REACH = 2.0  # explored peaks lie within this factor of the sweep's two best ones
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many runs: `explore`, `propose` (in each of two rounds), and seeds of the two trials:
+    `screen` for every finalist, `confirm` for the best one and for the baseline."""
+
+    explore: int
+    propose: int
+    screen: int
+    confirm: int
+
+    @classmethod
+    def of(cls, runs: int) -> Budget:
+        """Share out so many runs, at least 20; the total is never more."""
+        explore, propose = int(EXPLORE * runs), int(PROPOSE * runs)
+        screen = max(1, int(SCREEN * runs))
+        left = runs - explore - 2 * propose - FINALISTS * screen
+        return cls(explore, propose, screen, left // 2)
+
+    @property
+    def total(self) -> int:
+        return self.explore + 2 * self.propose + FINALISTS * self.screen + 2 * self.confirm
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How LODE and judge are fitted on the way; `lode` are keyword arguments of `fit`."""
+
+    mu: int
+    fit: FitConfig
+    judge: JudgeFitConfig
+    lode: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pilots:
+    """What the pilots need.
+
+    Attributes:
+        sweep: accepted histories. template: a job of the sweep's settings, whose `histories` is
+            the folder the pilots go to. scratch: folder for LODEs on the way.
+        seeds: the sweep's, which pilots take in turn; fresh: seeds of screening and confirmation,
+            `budget.screen + budget.confirm` of them.
+    """
+
+    sweep: Sequence[History]
+    template: Job
+    recipe: Recipe
+    budget: Budget
+    seeds: Sequence[int]
+    fresh: Sequence[int]
+    scratch: Path
+    workers: int | None = None
+    on_run: Callable[[str], None] = lambda note: None
+    on_fit: Callable[[str], None] = lambda note: None
+
+    @property
+    def points(self) -> int:
+        return self.template.spec.points
+
+
+def run_pilots(pilots: Pilots) -> dict[str, Any]:
+    """Do what is not done yet; returns what `pilots.json` holds."""
+    scheduler, peak_lr = best_baseline(pilots.sweep)
+    record = _Record(pilots)
+    peaks = explored_peaks(pilots.sweep)
+    tried = record.plans("explore", lambda: _explore(pilots, peaks))
+    histories = _try(pilots, tried)
+    for number in (1, 2):
+        make = partial(_propose, pilots, histories, number)
+        plans = record.plans(f"propose {number}", make)
+        tried, histories = np.concatenate([tried, plans]), histories + _try(pilots, plans)
+    finalists = record.plans("finalists", lambda: _finalists(pilots, histories, tried))
+    screening, confirming = np.split(np.array(pilots.fresh), [pilots.budget.screen])
+    screened = [_on_seeds(pilots, plan, screening) for plan in finalists]
+    best = finalists[int(np.argmax([merit(runs) for runs in screened]))]
+    confirmed = _on_seeds(pilots, best, confirming)
+    baseline = _try_all(
+        pilots, [_baseline_job(pilots, scheduler, peak_lr, int(s)) for s in confirming]
+    )
+    gain = paired_gain(confirmed, baseline)
+    adopted = gain["mean"] is not None and gain["mean"] > CAUTION * gain["error"]
+    table = parametric_plan(scheduler, peak_lr, pilots.template.spec.updates, pilots.points)
+    everything = [*histories, *(run for runs in screened for run in runs), *confirmed, *baseline]
+    everything = list({run.run_id: run for run in everything}.values())  # finalists may be equal
+    return {
+        "runs": len(everything),
+        "diverged": sum(not run.completed for run in everything),
+        "seconds": total_seconds(everything),
+        "run_ids": sorted({run.run_id for run in everything}),
+        "budget": asdict(pilots.budget),
+        "peaks": list(peaks),
+        "baseline": {"scheduler": scheduler, "peak_lr": peak_lr, "plan": table.tolist()},
+        "finalists": [
+            {"plan": plan.tolist(), "screened": merit(runs)}
+            for plan, runs in zip(finalists, screened, strict=True)
+        ],
+        "finalist": best.tolist(),
+        "gain": gain,
+        "adopted": adopted,
+        "plan": (best if adopted else table).tolist(),
+    }
+
+
+def explored_peaks(sweep: Sequence[History]) -> tuple[float, float]:
+    """From half of the smaller to twice the larger of the two best peak learning rates."""
+
+    def worst_last(configuration: Configuration) -> float:
+        mean = configuration.validation.mean
+        return math.inf if mean is None else -mean
+
+    ranked = sorted(configurations(sweep), key=worst_last)
+    best = list(dict.fromkeys(c.peak_lr for c in ranked))[:2]
+    return min(best) / REACH, max(best) * REACH
+
+
+def parametric_plan(scheduler: str, peak_lr: float, updates: int, points: int) -> np.ndarray:
+    """A parametric schedule's rates at log points 0 … T."""
+    steps = [0, *(end - 1 for end in log_steps(updates, points))]
+    rates = [learning_rate(scheduler, step, updates, peak_lr) for step in steps]
+    return np.maximum(rates, 1e-8 * peak_lr)
+
+
+def merit(runs: Sequence[History]) -> float:
+    """Mean over runs of the best validation metric; -1e300, JSON having no infinity, if one of
+    them diverged."""
+    if not all(run.completed for run in runs):
+        return -1e300
+    return float(np.mean([run.meta["best_val_metric"] for run in runs]))
+
+
+def paired_gain(runs: Sequence[History], baseline: Sequence[History]) -> dict[str, Any]:
+    """Mean over the seeds of `runs`' best validation metric less `baseline`'s, and its standard
+    error. None where a run of ours diverged; seeds on which only the baseline did are left out."""
+    theirs = {h.meta["seed"]: h.meta["best_val_metric"] for h in baseline if h.completed}
+    if not all(run.completed for run in runs):
+        return {"mean": None, "error": None, "n": 0}
+    found = summarize(
+        run.meta["best_val_metric"] - theirs[run.meta["seed"]]
+        for run in runs if run.meta["seed"] in theirs
+    )  # fmt: skip
+    if found.mean is None or found.std is None:
+        return {"mean": None, "error": None, "n": found.n}
+    return {"mean": found.mean, "error": found.std / math.sqrt(found.n), "n": found.n}
+
+
+class _Record:
+    """The plans of each round, on disk before the first of them is run."""
+
+    def __init__(self, pilots: Pilots) -> None:
+        self.path = pilots.scratch / "plans.json"
+        facts = [digest(pilots.sweep), asdict(pilots.budget), asdict(pilots.recipe),
+                 list(pilots.seeds), list(pilots.fresh)]  # fmt: skip
+        self.key = json.dumps(facts, sort_keys=True)
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            found = {}
+        self.rounds: dict[str, Any] = found["rounds"] if found.get("key") == self.key else {}
+
+    def plans(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        if name not in self.rounds:
+            self.rounds[name] = np.asarray(make(), dtype=np.float64).tolist()
+            write_text(self.path, json.dumps({"key": self.key, "rounds": self.rounds}))
+        return np.array(self.rounds[name])
+
+
+def _explore(pilots: Pilots, peaks: tuple[float, float]) -> np.ndarray:
+    return random_shapes(pilots.budget.explore, pilots.points, peaks, np.random.default_rng(0))
+
+
+def _propose(pilots: Pilots, histories: Sequence[History], number: int) -> np.ndarray:
+    lode, judge, series = _models(pilots, histories, f"proposals {number}")
+    rng = np.random.default_rng(number)
+    return propose_plans(lode, judge, series, pilots.budget.propose, rng)
+
+
+def _finalists(pilots: Pilots, histories: Sequence[History], tried: np.ndarray) -> np.ndarray:
+    """The judge's favourite of all, and of the plans `tried`, one per history, the best."""
+    lode, judge, series = _models(pilots, histories, "finalists")
+    favourite = propose_plans(lode, judge, series, 1, np.random.default_rng(0))
+    judged = judge.final_metric(tried).mean(0)
+    judged[[not run.completed for run in histories]] = -np.inf
+    order = np.argsort(-judged, kind="stable")[: FINALISTS - 1]
+    return np.concatenate([favourite, tried[order]])
+
+
+def _models(
+    pilots: Pilots, histories: Sequence[History], title: str
+) -> tuple[LODE, Judge, np.ndarray]:
+    """LODE and judge of the sweep and the pilots so far, and all their series."""
+    recipe = pilots.recipe
+    pilots.on_fit(f"fitting for {title}")
+    # The LODE only generates here; half of its training is enough for that.
+    settings = replace(recipe.fit, updates=max(1, recipe.fit.updates // 2))
+    lode = fit(pilots.sweep, pilots=histories, folder=pilots.scratch, mu=recipe.mu,
+               settings=settings, **recipe.lode).lode  # fmt: skip
+    done = [run for run in [*pilots.sweep, *histories] if run.completed]
+    judge = fit_judge(Runs.of(done), recipe.judge)
+    return lode, judge, np.stack([run.points[list(NAMES)].to_numpy(np.float64) for run in done])
+
+
+def _try(pilots: Pilots, plans: np.ndarray) -> list[History]:
+    """One run of each plan, over the sweep's seeds in turn."""
+    seeds = [pilots.seeds[i % len(pilots.seeds)] for i in range(len(plans))]
+    return _try_all(pilots, [_job(pilots, *one) for one in zip(plans, seeds, strict=True)])
+
+
+def _on_seeds(pilots: Pilots, plan: np.ndarray, seeds: np.ndarray) -> list[History]:
+    return _try_all(pilots, [_job(pilots, plan, int(seed)) for seed in seeds])
+
+
+def _try_all(pilots: Pilots, jobs: list[Job]) -> list[History]:
+    def tell(job: Job, history: History) -> None:
+        best = history.meta["best_val_metric"]
+        pilots.on_run(f"{history.describe()}: {best:.4f}" if best is not None else "diverged")
+
+    return run_all(jobs, workers=pilots.workers, on_history=tell)
+
+
+def _job(pilots: Pilots, plan: np.ndarray, seed: int) -> Job:
+    table = tuple(float(lr) for lr in plan)
+    spec = replace(pilots.template.spec, scheduler="plan", peak_lr=None, seed=seed,
+                   scheduler_digest=plan_digest(table))  # fmt: skip
+    return replace(pilots.template, spec=spec, plan=table)
+
+
+def _baseline_job(pilots: Pilots, scheduler: str, peak_lr: float, seed: int) -> Job:
+    spec = replace(pilots.template.spec, scheduler=scheduler, peak_lr=peak_lr, seed=seed)
+    return replace(pilots.template, spec=spec)

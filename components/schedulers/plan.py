@@ -1,0 +1,55 @@
+"""A table of learning rates, one per log point: what a LODE plans and pilots follow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from components.training.run import log_steps
+
+
+def interpolate(table: np.ndarray, steps: np.ndarray, updates: int) -> np.ndarray:
+    """Learning rates of updates `steps` (0-based) under a table of T + 1 rates.
+
+    Linear in between, so that the last update before log point p has exactly `table[p]`, which is
+    what the history's `lr` says at p; update 0 has `table[0]` unless it is that last update.
+    """
+    points = len(table) - 1
+    knots = np.concatenate([[0], np.asarray(log_steps(updates, points)) - 1])
+    # With one update per point the first two knots coincide, and the later one is meant.
+    unique = np.concatenate([knots[1:] > knots[:-1], [True]])
+    return np.interp(steps, knots[unique], np.asarray(table, dtype=np.float64)[unique])
+
+
+class Plan:
+    """A fixed table of learning rates as the training loop's scheduler.
+
+    Args:
+        table: T + 1 positive rates, at log points 0 (the start) … T.
+        updates, points: N and T of the run.
+
+    Raises:
+        ValueError: the table is not of that length, or has a rate that is not finite and positive.
+    """
+
+    def __init__(self, table: Sequence[float], *, updates: int, points: int) -> None:
+        rates = np.asarray(table, dtype=np.float64)
+        if rates.shape != (points + 1,) or not np.isfinite(rates).all() or rates.min() <= 0:
+            raise ValueError(
+                f"a plan needs {points + 1} finite, positive learning rates (log points 0 to "
+                f"{points}); this one has {rates.size}, from {rates.min(initial=np.inf):g}"
+            )
+        self._lrs = interpolate(rates, np.arange(updates), updates)
+
+    def lr(self, step: int) -> float:
+        return float(self._lrs[min(step, len(self._lrs) - 1)])
+
+    def observe(self, point: int, train_loss: float, val_metric: float, lr: float) -> None:
+        pass
+
+
+def plan_digest(table: Sequence[float]) -> str:
+    """16 hex digits that name a plan in a run's spec."""
+    return hashlib.sha256(np.asarray(table, dtype=np.float64).tobytes()).hexdigest()[:16]

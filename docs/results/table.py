@@ -1,0 +1,85 @@
+"""The comparison of one setting as Markdown: baselines, opponent, both controllers.
+
+    .venv/bin/python docs/results/table.py --params params.yaml
+
+Reads what `lode train` (once for each `lode.controller`) and `docs/research/opponent.py` left below
+the settings' folder, for the evaluation's seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.evaluation.accuracy import best_baseline
+from components.evaluation.statistics import paired_difference, summarize
+from components.evaluation.walltime import total_seconds
+from components.settings import load
+from components.steps import sweep_run_ids
+from components.training.history import History, history_path, read_histories, read_history
+from components.workspace import Workspace
+
+OPPONENT = "finer search"
+
+
+def rows(workspace: Workspace, task: str, seeds: set[int]) -> dict[tuple[str, float], list[Any]]:
+    """(name, peak lr or 0) to the histories on the seeds."""
+    found: dict[tuple[str, float], list[History]] = defaultdict(list)
+    folders = {"": workspace.scheduled(task), OPPONENT: workspace.root / "data/opponent" / task}
+    for where, folder in folders.items():
+        for run in read_histories(folder) if folder.exists() else []:
+            if run.meta["seed"] not in seeds:
+                continue
+            controller = (run.meta.get("controller") or {}).get("controller")
+            name = f"LODE, {controller}" if controller else run.meta["scheduler"]
+            name = f"{name} ({where})" if where else name
+            found[name, run.meta["peak_lr"] or 0.0].append(run)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    options = parser.parse_args()
+    settings, workspace = load(options.params), Workspace(options.params.resolve().parent)
+    task = settings.task
+    folder = workspace.histories(task)
+    sweep = [read_history(history_path(folder, i)) for i in sweep_run_ids(task, workspace)]
+    pilots = json.loads(workspace.pilot_summary(task).read_text())
+    found = rows(workspace, task, set(settings.evaluation.seeds))
+    tests = {key: {r.meta["seed"]: r.meta["test_metric"] for r in runs}
+             for key, runs in found.items()}  # fmt: skip
+    ours = tests["LODE, default", 0.0]
+    best = best_baseline(sweep)
+    cost = {"LODE, default": len(sweep) + pilots["runs"]}
+    finer = [r for r in read_histories(workspace.root / "data/opponent" / task)
+             if r.meta["seed"] in settings.sweep.seeds]  # fmt: skip
+    print(f"sweep {len(sweep)} runs, {total_seconds(sweep):.0f} s; pilots {pilots['runs']}, "
+          f"{pilots['seconds']:.0f} s, {pilots['gain']}, adopted {pilots['adopted']}; finer search "
+          f"{len(finer)}, {total_seconds(finer):.0f} s; best of the sweep {best}\n")  # fmt: skip
+    print("| scheduler | peak lr | runs of search | test (%) | λ_max | default LODE minus it |")
+    print("|---|---|---|---|---|---|")
+    order = sorted(found, key=lambda k: -(summarize(tests[k].values()).mean or 0))
+    for key in order:
+        name, peak = key
+        test = summarize(tests[key].values())
+        sharp = summarize((r.meta.get("sharpness") or {}).get("lambda_max") for r in found[key])
+        pair = paired_difference(ours, tests[key])
+        low, high = (np.nan if v is None else 100 * v for v in (pair.low, pair.high))
+        shown = f"{100 * (pair.mean or 0):+.2f} ({low:+.2f} to {high:+.2f})"
+        searched = cost.get(name, len(sweep) + (len(finer) if OPPONENT in name else 0))
+        star = " **best of sweep**" if key == best else ""
+        print(f"| {name}{star} | {peak or '–'} | {searched} | {100 * (test.mean or 0):.2f} ± "
+              f"{100 * (test.std or 0):.2f} (n = {test.n}) | {sharp.mean or np.nan:.3g} ± "
+              f"{sharp.std or np.nan:.2g} | {'' if tests[key] is ours else shown} |")  # fmt: skip
+    moved = [sum(d["kept"] is None for d in r.meta["decisions"]) for r in found["LODE, default", 0]]
+    print(f"\nplan changed in {sum(m > 0 for m in moved)} of {len(moved)} runs, {sum(moved)} times")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The pilots: shares and verdicts by hand, and a real, tiny campaign that is interrupted."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components import pilots as module
+from components.lode.fit import FitConfig
+from components.lode.judge_fit import JudgeFitConfig
+from components.pilots import (
+    Budget,
+    Pilots,
+    Recipe,
+    explored_peaks,
+    merit,
+    paired_gain,
+    parametric_plan,
+    run_pilots,
+)
+from components.schedulers.parametric import PARAMETRIC, Parametric
+from components.schedulers.plan import Plan, plan_digest
+from components.training.execute import Job
+from components.training.history import History, read_history
+from components.training.pool import run_all
+from components.training.run import RunSpec, log_steps
+
+# ------------------------------------------------------------- by hand
+
+
+def test_the_shares_of_100_runs_and_of_the_fewest() -> None:
+    assert Budget.of(100) == Budget(explore=25, propose=12, screen=5, confirm=18)
+    assert Budget.of(20) == Budget(explore=5, propose=2, screen=1, confirm=4)
+
+
+@given(runs=st.integers(20, 3000))
+def test_the_budget_is_spent_and_never_exceeded(runs: int) -> None:
+    budget = Budget.of(runs)
+    assert runs - 1 <= budget.total <= runs
+    assert min(budget.explore, budget.propose, budget.screen) >= 1
+    assert budget.confirm >= 2, "one pair of runs has no standard error"
+
+
+def run(scheduler: str = "cosine", peak: float | None = 0.1, seed: int = 0, best: float = 0.5,
+        status: str = "completed") -> History:  # fmt: skip
+    points = pd.DataFrame({"val_metric": [0.1, best], "elapsed_s": [1.0, 2.0]})
+    meta = {"run_id": f"{scheduler}{peak}{seed}", "scheduler": scheduler, "peak_lr": peak,
+            "seed": seed, "status": status, "best_val_metric": best}  # fmt: skip
+    return History(points, meta)
+
+
+def test_the_peaks_of_the_two_best_are_explored_with_a_factor() -> None:
+    sweep = [run("cosine", 0.1, best=0.9), run("onecycle", 0.1, best=0.8),
+             run("cosine", 0.02, best=0.7), run("constant", 0.5, best=0.6)]  # fmt: skip
+    assert explored_peaks(sweep) == pytest.approx((0.01, 0.2))
+    assert explored_peaks(sweep[:2]) == pytest.approx((0.05, 0.2)), "one peak is all there is"
+    diverged = [run("cosine", 0.5, best=0.99, status="diverged"), *sweep[:3]]
+    assert explored_peaks(diverged) == pytest.approx((0.01, 0.2))
+
+
+def test_a_metric_of_zero_is_a_metric() -> None:
+    """As R², or a loss that was logged as its negative."""
+    sweep = [run(peak=0.1, best=0.0), run(peak=0.01, best=-1.0), run(peak=0.001, best=-2.0)]
+    for history in sweep:
+        history.points["val_metric"] = [-3.0, history.meta["best_val_metric"]]
+    assert explored_peaks(sweep) == pytest.approx((0.005, 0.2))
+
+
+@pytest.mark.parametrize("name", PARAMETRIC)
+@pytest.mark.parametrize("updates", [20, 50, 403])
+def test_a_parametric_plan_is_the_schedule_at_the_log_points(name: str, updates: int) -> None:
+    table = parametric_plan(name, 0.1, updates, 20)
+    plan = Plan(table, updates=updates, points=20)  # which refuses rates of zero
+    schedule = Parametric(name, peak_lr=0.1, updates=updates)
+    for end in log_steps(updates, 20):
+        assert plan.lr(end - 1) == pytest.approx(schedule.lr(end - 1), abs=1e-8)
+    assert table[0] == schedule.lr(0)
+
+
+def test_merit_is_the_mean_of_the_best_values_and_a_diverged_run_ends_it() -> None:
+    assert merit([run(best=0.4), run(best=0.6)]) == pytest.approx(0.5)
+    assert merit([run(best=0.9), run(best=0.9, status="diverged")]) < -1e200
+    assert json.loads(json.dumps(merit([run(status="diverged")]), allow_nan=False)) < -1e200
+
+
+def test_the_gain_is_paired_by_seed() -> None:
+    ours = [run("plan", None, seed, best) for seed, best in ((1, 0.6), (2, 0.9), (3, 0.75))]
+    theirs = [run(seed=seed, best=best) for seed, best in ((3, 0.7), (2, 0.7), (1, 0.5))]
+    found = paired_gain(ours, theirs)
+    differences = np.array([0.1, 0.2, 0.05])
+    assert found["mean"] == pytest.approx(differences.mean())
+    assert found["error"] == pytest.approx(differences.std(ddof=1) / math.sqrt(3))
+    assert found["n"] == 3
+
+
+def test_where_a_run_diverged() -> None:
+    ours = [run("plan", None, seed, 0.6) for seed in (1, 2, 3)]
+    theirs = [run(seed=seed, best=0.5) for seed in (1, 2, 3)]
+    theirs[2].meta["status"] = "diverged"
+    assert paired_gain(ours, theirs) == {"mean": pytest.approx(0.1), "error": 0.0, "n": 2}
+    theirs[1].meta["status"] = "diverged"
+    assert paired_gain(ours, theirs) == {"mean": None, "error": None, "n": 1}
+    ours[0].meta["status"] = "diverged"
+    assert paired_gain(ours, theirs) == {"mean": None, "error": None, "n": 0}
+
+
+# ------------------------------------------------------------- a real campaign
+
+RECIPE = Recipe(5, FitConfig(updates=20), JudgeFitConfig(updates=20), {"solver_steps": 4})
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, datasets: Path) -> tuple[Job, list[History]]:
+    """A sweep of 2 schedulers × 2 peaks × 2 seeds, runs of 40 updates, and its template."""
+    spec = RunSpec("mnist1d-cnn", "", None, 0, 40, 20, train_samples=400)
+    template = Job(spec, tmp_path_factory.mktemp("histories"), datasets, "cpu")
+    jobs = [
+        replace(template, spec=replace(spec, scheduler=name, peak_lr=peak, seed=seed))
+        for name in ("constant", "onecycle") for peak in (0.01, 0.05) for seed in (0, 1)
+    ]  # fmt: skip
+    return template, run_all(jobs)
+
+
+def campaign(swept: tuple[Job, list[History]], folder: Path, **changes: Any) -> Pilots:
+    template, sweep = swept
+    asked = Pilots(
+        sweep=sweep, template=replace(template, histories=folder / "pilots"), recipe=RECIPE,
+        budget=Budget.of(20), seeds=(0, 1), fresh=(2, 3, 4, 5, 6), scratch=folder / "scratch",
+        workers=1,
+    )  # fmt: skip
+    return replace(asked, **changes)
+
+
+def kept(folder: Path) -> dict[str, int]:
+    return {p.stem: p.stat().st_mtime_ns for p in (folder / "pilots").glob("*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def whole(
+    swept: tuple[Job, list[History]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """A campaign that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run_pilots(campaign(swept, folder))
+
+
+slow = pytest.mark.slow
+
+
+@slow
+def test_what_a_campaign_leaves(
+    swept: tuple[Job, list[History]], whole: tuple[Path, dict[str, Any]]
+) -> None:
+    folder, found = whole
+    assert found["runs"] == 20 and found["run_ids"] == sorted(kept(folder))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    runs = [read_history(folder / "pilots" / f"{name}.parquet") for name in found["run_ids"]]
+    confirmed = [h for h in runs if h.meta["seed"] in (3, 4, 5, 6)]
+    baseline = [h for h in confirmed if h.meta["scheduler"] != "plan"]
+    assert len(baseline) == 4 and len(confirmed) == 8
+    assert {h.configuration for h in baseline} == {
+        (found["baseline"]["scheduler"], found["baseline"]["peak_lr"])
+    }
+    ours = [h for h in confirmed if h.meta["scheduler"] == "plan"]
+    assert found["gain"] == paired_gain(ours, baseline)
+    assert {h.meta["scheduler_digest"] for h in ours} == {plan_digest(found["finalist"])}
+    for history in ours:
+        assert history.points["lr"].tolist() == pytest.approx(found["finalist"][1:])
+    assert max(found["finalists"], key=lambda one: one["screened"])["plan"] == found["finalist"]
+    assert len(found["finalists"]) == 3 and found["diverged"] == 0
+    assert found["seconds"] == pytest.approx(sum(h.points["elapsed_s"].iloc[-1] for h in runs))
+
+
+class StopError(Exception):
+    pass
+
+
+@slow
+def test_interrupted_again_and_again_it_repeats_nothing_and_ends_the_same(
+    swept: tuple[Job, list[History]], whole: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    def stop_after(count: int) -> Any:
+        left = iter(range(count))
+
+        def stop(note: str) -> None:
+            if next(left, None) is None:
+                raise StopError
+
+        return stop
+
+    seen: dict[str, int] = {}
+    # In the first round; in the fit for the second proposals; while screening; while confirming.
+    for stops in ({"on_run": stop_after(2)}, {"on_fit": stop_after(1)}, {"on_run": stop_after(10)},
+                  {"on_run": stop_after(14)}):  # fmt: skip
+        with pytest.raises(StopError):
+            run_pilots(campaign(swept, tmp_path, **stops))
+        now = kept(tmp_path)
+        assert len(now) > len(seen) and seen.items() <= now.items(), "a finished run was repeated"
+        seen = now
+    assert len(seen) < 20, "nothing was left to do"
+    found = run_pilots(campaign(swept, tmp_path))
+    assert seen.items() <= kept(tmp_path).items()
+    seconds = {"seconds": None}
+    assert found | seconds == whole[1] | seconds
+    assert run_pilots(campaign(swept, tmp_path)) == found, "another time, nothing is new"
+
+
+@slow
+def test_the_plans_of_a_round_are_written_before_any_is_run(
+    swept: tuple[Job, list[History]], tmp_path: Path
+) -> None:
+    def stop(note: str) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        run_pilots(campaign(swept, tmp_path, on_run=stop))
+    record = json.loads((tmp_path / "scratch" / "plans.json").read_text())
+    assert list(record["rounds"]) == ["explore"] and len(record["rounds"]["explore"]) == 5
+    (tmp_path / "scratch" / "plans.json").write_text("{")  # damaged: they are made anew, the same
+    with pytest.raises(StopError):
+        run_pilots(campaign(swept, tmp_path, on_run=stop))
+    assert json.loads((tmp_path / "scratch" / "plans.json").read_text()) == record
+    other = replace(RECIPE, judge=JudgeFitConfig(updates=21))
+    with pytest.raises(StopError):
+        run_pilots(campaign(swept, tmp_path, on_run=stop, recipe=other))
+    assert json.loads((tmp_path / "scratch" / "plans.json").read_text())["key"] != record["key"]
+
+
+@slow
+def test_the_finalist_is_adopted_only_above_so_many_errors(
+    swept: tuple[Job, list[History]], whole: tuple[Path, dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder, found = whole
+    gain = found["gain"]
+    assert found["adopted"] == (gain["mean"] > 2 * gain["error"])
+    before = kept(folder)
+    for offset, adopted in ((-1e-6, True), (1e-6, False)):
+        monkeypatch.setattr(module, "CAUTION", gain["mean"] / gain["error"] + offset)
+        again = run_pilots(campaign(swept, folder))
+        assert again["adopted"] == adopted
+        assert again["plan"] == (found["finalist"] if adopted else found["baseline"]["plan"])
+    assert kept(folder) == before
+    table = parametric_plan(found["baseline"]["scheduler"], found["baseline"]["peak_lr"], 40, 20)
+    assert found["baseline"]["plan"] == table.tolist()
