@@ -217,7 +217,7 @@ def _figure(path: Path, captions: Mapping[str, Any]) -> Any:
     svg = re.sub(r'xlink:href="#', f'xlink:href="#{path.stem}-', svg)
     svg = re.sub(r' (?:width|height)="[\d.]+pt"', "", svg.partition(">")[0]) + svg[svg.index(">") :]
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)
-    wide = path.stem in ("learning_rates", "sweep", "plans")
+    wide = path.stem in ("learning_rates", "sweep", "plans", "expectations")
     return Markup("<figure{}>{}<figcaption><b>{}.</b> {}</figcaption></figure>").format(
         Markup(' class="wide"' if wide else ""), Markup(svg), _unbroken(title), _unbroken(text)
     )

@@ -118,6 +118,8 @@ def improve(
         if not len(accepted):
             return kept
         best = best_samples(gain.mean(0) - caution * gain.std(0))
+        if not len(best):  # of an infinite caution nothing is left
+            return replace(kept, kept=NO_GAIN)
         table = tables[best].mean(0)
         gain = judge.final_metric(table[None], state, point) - expected
     worth, doubt = float(gain.mean()), math.hypot(judge.config.error, float(gain.std()))

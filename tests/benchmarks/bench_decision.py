@@ -2,10 +2,11 @@
 
     .venv/bin/python tests/benchmarks/bench_decision.py      (--help for its options)
 
-Decision: `components/lode/algorithm1.decide` (Algorithm 1: encode the window, 30 samples, decode,
-accept, score, average) at the first log point where it is asked, where it looks furthest ahead.
-With T = 615 and a window of 31 it decodes 1,200 points; T = 100 and a window of 5 is the default
-of params.yaml.
+Decision: `components/lode/algorithm1.decide` with `--controller paper` (encode the window, 30
+samples, decode, accept, score, average), `components/lode/control.improve` with `default` (the same
+with the judge), at the first log point where it is asked, where it looks furthest ahead. T = 100
+and a window of 5 is the default of params.yaml. 1,200 points are decoded with T = 615, window 31 by
+the paper's, which looks to T + Δt, and with T = 1,140, window 59 by ours, which looks to T + μ.
 
 Share: `components/training/loop.train`, validation included, steered by a LODEScheduler, against
 the same run with the same learning rates replayed from a table. Each repetition times both, in
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +30,11 @@ import torch
 from bench_fit import machine, short_fit, synthetic
 
 from components.lode.algorithm1 import decide
+from components.lode.control import improve
+from components.lode.judge import Judge, held, with_start
+from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
 from components.lode.model import LODE
-from components.lode.scheduler import LODEScheduler
+from components.lode.scheduler import CONTROLLERS, LODEScheduler
 from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
@@ -70,14 +75,20 @@ class Replay:
         pass
 
 
-def decision_times(lode: LODE, points: int, mu: int, calls: int) -> tuple[list[float], list[float]]:
+def decision_times(
+    lode: LODE, judge: Judge | None, points: int, mu: int, calls: int
+) -> tuple[list[float], list[float]]:
     """Wall and CPU milliseconds of so many decisions on windows of synthetic runs, and 5 before."""
-    windows = synthetic(points)[:, :mu]
+    series = synthetic(points)
+    plan = with_start(series[0, :, 2])
     wall, cpu = [], []
     for call in range(-5, calls):
-        rng = np.random.default_rng([0, call + 5])
+        rng, window = np.random.default_rng([0, call + 5]), series[call % len(series), :mu]
         began, began_cpu = time.perf_counter(), time.process_time()
-        decide(lode, windows[call % len(windows)], point=mu, points=points, rng=rng)
+        if judge is None:
+            decide(lode, window, point=mu, points=points, rng=rng)
+        else:
+            improve(lode, judge, window, plan, mu=mu, rng=rng)
         took, took_cpu = time.perf_counter() - began, time.process_time() - began_cpu
         if call >= 0:
             wall.append(1e3 * took)
@@ -85,20 +96,27 @@ def decision_times(lode: LODE, points: int, mu: int, calls: int) -> tuple[list[f
     return wall, cpu
 
 
-def report_decisions(lode: LODE, points: int, mu: int, calls: int) -> float:
+def report_decisions(lode: LODE, judge: Judge | None, points: int, mu: int, calls: int) -> float:
     """Prints a line; returns the median in milliseconds of wall time."""
-    decoded = points + (points - mu) + 1
+    decoded = points + (points - mu if judge is None else mu) + 1
     cells = []
-    times = dict(zip(("wall", "CPU"), decision_times(lode, points, mu, calls), strict=True))
-    for name, taken in times.items():
-        tenth = statistics.quantiles(taken, n=10)[-1]
-        cells.append(f"{name} {statistics.median(taken):6.2f} ms, 90 % under {tenth:6.2f} ms")
+    taken = decision_times(lode, judge, points, mu, calls)
+    times = dict(zip(("wall", "CPU"), taken, strict=True))
+    for name, values in times.items():
+        tenth = statistics.quantiles(values, n=10)[-1]
+        cells.append(f"{name} {statistics.median(values):6.2f} ms, 90 % under {tenth:6.2f} ms")
     print(f"T = {points:4}, window {mu:3}, {decoded:5,} points decoded: {'; '.join(cells)}")
     return statistics.median(times["wall"])
 
 
 def share(
-    lode: LODE, task: Task, data: Data, updates: int, points: int, repetitions: int
+    lode: LODE,
+    judge: Judge | None,
+    task: Task,
+    data: Data,
+    updates: int,
+    points: int,
+    repetitions: int,
 ) -> tuple[list[float], list[float]]:
     """Per cent of the replayed run: paired difference, and time inside the scheduler."""
     mu = max(2, points // 20)
@@ -109,9 +127,11 @@ def share(
         return time.process_time() - began, outcome
 
     def fresh(seed: int) -> LODEScheduler:
-        return LODEScheduler(
-            lode, controller="paper", updates=updates, points=points, mu=mu, seed=seed
-        )
+        controller = "paper" if judge is None else "default"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that N is not the fit's, which costs nothing
+            return LODEScheduler(lode, judge=judge, controller=controller, updates=updates,
+                                 points=points, mu=mu, seed=seed)  # fmt: skip
 
     run(fresh(0), 0)  # pays for what only the first run pays for
     paired, inside = [], []
@@ -143,10 +163,22 @@ def a_lode(arguments: argparse.Namespace) -> LODE:
     return LODE.load(arguments.lode)
 
 
+def a_judge(arguments: argparse.Namespace) -> Judge | None:
+    if arguments.controller == "paper":
+        return None
+    if (arguments.lode / "judge.json").exists():
+        return Judge.load(arguments.lode)
+    series = synthetic(100)
+    runs = Runs(held(with_start(series[..., 2])), series[..., 0], series[..., 1],
+                np.arange(100) % 5, np.arange(100) // 5)  # fmt: skip
+    return fit_judge(runs, JudgeFitConfig(updates=max(2, arguments.warm_up // 10)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--controller", choices=CONTROLLERS, default="default")
     parser.add_argument("--lode", type=Path, default=Path("models/lode/mnist1d-cnn"))
     parser.add_argument("--warm-up", type=int, default=600, help="updates of a short fit")
     parser.add_argument("--calls", type=int, default=200)
@@ -162,13 +194,15 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"n = {arguments.calls} decisions of 30 samples; {machine()}")
     lode = a_lode(arguments)
-    report_decisions(lode, 100, 5, arguments.calls)
-    latency = report_decisions(lode, 615, 31, arguments.calls)
+    judge = a_judge(arguments)
+    report_decisions(lode, judge, 100, 5, arguments.calls)
+    longest = (615, 31) if judge is None else (1140, 59)
+    latency = report_decisions(lode, judge, *longest, arguments.calls)
 
     task = catalog.get(arguments.task)
     data = catalog.load_data(task, arguments.data, arguments.train_samples)
     paired, inside = share(
-        lode, task, data, arguments.updates, arguments.points, arguments.repetitions
+        lode, judge, task, data, arguments.updates, arguments.points, arguments.repetitions
     )
     print(
         f"{task.name}, N = {arguments.updates}, T = {arguments.points}, n = "

@@ -1,6 +1,7 @@
 """`synthetic`: the generator of made-up histories beside this file, as a module."""
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,6 +44,8 @@ def make_folders(synthetic: Any, root: Path) -> dict[str, Path]:
         },
     }
     sweep = synthetic.sweep()
+    (root / "report").mkdir(parents=True)
+    (root / "report" / "pilots.json").write_text(json.dumps(synthetic.pilots()))
     return {
         "sweep_dir": synthetic.write(sweep, root / "sweep"),
         "scheduled_dir": synthetic.write(synthetic.scheduled(), root / "scheduled"),

@@ -75,7 +75,8 @@ def history(
         "best_val_metric": float(points["val_metric"].iloc[best]), "best_point": best + 1,
         "seconds_per_epoch": 0.2 + 0.01 * float(noise.random()) + 0.05 * (scheduler == "lode"),
         "device": "Synthetic CPU", "threads": 1, "versions": {"python": "3.11", "torch": "2.11"},
-        "sharpness": None, "decisions": None, "scheduler_digest": digest,
+        "sharpness": None, "decisions": decisions() if scheduler == "lode" else None,
+        "scheduler_digest": digest,
     }  # fmt: skip
     if sharpness and not diverged:
         meta["sharpness"] = {
@@ -97,6 +98,27 @@ def scheduled(seeds: range = range(100, 106), **options: object) -> list[History
                 **options)  # type: ignore[arg-type]
         for s, p in best.items() for seed in seeds
     ]  # fmt: skip
+
+
+def pilots(adopted: bool = True) -> dict:
+    """What `lode pilot` leaves, as far as the report reads it."""
+    shapes = [[0.01 * k] * (POINTS + 1) for k in (1, 2, 3)]
+    return {
+        "runs": 100, "diverged": 1, "seconds": 240.0, "adopted": adopted,
+        "budget": {"explore": 25, "propose": 12, "screen": 5, "confirm": 18},
+        "baseline": {"scheduler": "onecycle", "peak_lr": 0.05, "plan": [0.05] * (POINTS + 1)},
+        "gain": {"mean": 0.0116, "error": 0.002, "n": 18},
+        "finalists": [{"plan": plan, "screened": 0.9} for plan in shapes],
+        "plan": shapes[0],
+    }  # fmt: skip
+
+
+def decisions() -> list[dict]:
+    """Three decisions, the second of which changed the plan."""
+    return [
+        {"point": point, "predicted": 0.9 + 0.01 * i, "kept": None if i == 1 else "no gain"}
+        for i, point in enumerate((10, 20, 30))
+    ]
 
 
 def write(histories: list[History], folder: Path) -> Path:

@@ -39,7 +39,7 @@ def test_writes_everything_and_returns_what_it_wrote(synthetic, folders):
     assert evaluation["provenance"]["devices"] == ["Synthetic CPU"]
     names = {path.stem for path in (report / "figures").glob("*.svg")}
     assert names == {"learning_rates", "train_loss", "val_metric", "test", "sharpness", "sweep",
-                     "trajectories_5", "trajectories_50"}  # fmt: skip
+                     "plans", "expectations", "trajectories_5", "trajectories_50"}  # fmt: skip
     assert (report / "index.html").exists()
 
 
@@ -55,6 +55,8 @@ def test_runs_table_has_a_row_per_run(synthetic, folders):
 def test_same_input_same_bytes(synthetic, folders, tmp_path):
     run(synthetic, folders)
     again = {**folders, "report_dir": tmp_path / "again"}
+    again["report_dir"].mkdir()
+    (again["report_dir"] / "pilots.json").write_text(json.dumps(synthetic.pilots()))
     run(synthetic, again)
     assert files(folders["report_dir"]) == files(tmp_path / "again")
 
@@ -114,7 +116,7 @@ def test_missing_seeds_and_schedulers_are_named(synthetic, folders):
     assert "onecycle 0.05 seeds 102;" in message
     assert "lode seeds 100, 101, 102, 103, 104, 105" in message
     assert "`lode train`" in message
-    assert not folders["report_dir"].exists()
+    assert {path.name for path in folders["report_dir"].iterdir()} == {"pilots.json"}
 
 
 def test_a_baseline_trained_at_another_peak_is_explained(synthetic, folders):
@@ -193,7 +195,6 @@ def test_a_fit_without_summary_is_said(synthetic, folders):
 
 
 def test_validation_summary_is_taken_over(synthetic, folders):
-    folders["report_dir"].mkdir()
     verdict = {
         "accepted": ["a"] * 35,
         "outside": [],

@@ -171,8 +171,35 @@ def test_page_is_whole_and_self_contained(page):
 def test_every_figure_has_a_text_alternative(page):
     text = page.read_text(encoding="utf-8")
     svgs = re.findall(r"<svg[^>]*>", text)
-    assert len(svgs) == 8
+    assert len(svgs) == 10
     assert all('role="img"' in svg and re.search(r'aria-label="[^"]{30,}', svg) for svg in svgs)
+
+
+def test_page_says_what_the_pilots_cost_and_brought(page):
+    text = plain(page.read_text(encoding="utf-8"))
+    assert "100 pilots tried schedules before the fit: 25 of random shape, 2 × 12" in text
+    assert "They took 4 min of training, the sweep" in text
+    assert "the finalist gained +1.16 ± 0.20 points" in text and "and became the plan." in text
+    assert "the plan" in text and "finalists" in text, "the figure's legend"
+
+
+def test_pilots_that_found_nothing_or_were_not_asked_for(evaluation):
+    refused = evaluation | {"pilots": evaluation["pilots"] | {"adopted": False}}
+    assert (
+        "too little to be trusted, so LODE's runs begin with OneCycle 0.05."
+        in (report._pilots(refused)[1])
+    )
+    diverged = evaluation["pilots"] | {"gain": {"mean": None, "error": None, "n": 0}}
+    assert (
+        "so LODE's runs begin with OneCycle 0.05."
+        in (report._pilots(evaluation | {"pilots": diverged})[1])
+    )
+    assert report._pilots(evaluation | {"pilots": None}) == []
+
+
+def test_a_dot_marks_each_change_of_the_plan(page):
+    svg = (page.parent / "figures" / "expectations.svg").read_text()
+    assert len(re.findall(r"<use ", svg[svg.index("line2d") :])) >= 6, "one per LODE run"
 
 
 def test_page_shows_table_a1_and_rank(page):
@@ -215,5 +242,5 @@ def test_page_in_a_real_browser(page, tmp_path, needs_system):
     assert rendered.fetched == []
     text = plain(done.stdout)
     assert "LODE ends" in text and "OneCycle (best on validation)" in text
-    assert done.stdout.count("<svg") == 8
+    assert done.stdout.count("<svg") == 10
     assert done.stdout.count('<tr class="lode">') == 1
