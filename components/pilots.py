@@ -37,12 +37,10 @@ from components.lode.judge import Judge
 from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
 from components.lode.model import LODE
 from components.lode.planner import propose_plans, random_shapes
-from components.schedulers.parametric import learning_rate
-from components.schedulers.plan import plan_digest
+from components.schedulers.plan import parametric_table, plan_digest
 from components.training.execute import Job
 from components.training.history import History, digest
 from components.training.pool import run_all
-from components.training.run import log_steps
 
 # Shares of the runs; there are two rounds of proposals, and what is left is the confirmation's.
 EXPLORE, PROPOSE, SCREEN = 0.25, 0.125, 0.05
@@ -132,7 +130,7 @@ def run_pilots(pilots: Pilots) -> dict[str, Any]:
     )
     gain = paired_gain(confirmed, baseline)
     adopted = gain["mean"] is not None and gain["mean"] > CAUTION * gain["error"]
-    table = parametric_plan(scheduler, peak_lr, pilots.template.spec.updates, pilots.points)
+    table = parametric_table(scheduler, peak_lr, pilots.template.spec.updates, pilots.points)
     everything = [*histories, *(run for runs in screened for run in runs), *confirmed, *baseline]
     everything = list({run.run_id: run for run in everything}.values())  # finalists may be equal
     return {
@@ -150,7 +148,7 @@ def run_pilots(pilots: Pilots) -> dict[str, Any]:
         "finalist": best.tolist(),
         "gain": gain,
         "adopted": adopted,
-        "plan": (best if adopted else table).tolist(),
+        "plan": best.tolist() if adopted else [],
     }
 
 
@@ -164,13 +162,6 @@ def explored_peaks(sweep: Sequence[History]) -> tuple[float, float]:
     ranked = sorted(configurations(sweep), key=worst_last)
     best = list(dict.fromkeys(c.peak_lr for c in ranked))[:2]
     return min(best) / REACH, max(best) * REACH
-
-
-def parametric_plan(scheduler: str, peak_lr: float, updates: int, points: int) -> np.ndarray:
-    """A parametric schedule's rates at log points 0 … T."""
-    steps = [0, *(end - 1 for end in log_steps(updates, points))]
-    rates = [learning_rate(scheduler, step, updates, peak_lr) for step in steps]
-    return np.maximum(rates, 1e-8 * peak_lr)
 
 
 def merit(runs: Sequence[History]) -> float:

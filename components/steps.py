@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from components import stamps
 from components.files import write_text
+from components.names import PARAMETRIC_SCHEDULERS
 from components.progress import progress
 from components.settings import Settings
 from components.workspace import Workspace, WorkspaceError, file_digest, git_revision, text_digest
@@ -211,6 +212,7 @@ def fit(settings: Settings, workspace: Workspace) -> StepResult:
                     Runs.of([*histories, *pilots]),
                     JudgeFitConfig(**lode.judge.model_dump()),
                     plan=plan,
+                    schedule=_best_schedule(histories),
                     progress=lambda done: advance(done, "judge"),
                 ).save(workspace.lode(task))
 
@@ -231,7 +233,16 @@ def _pilot_runs(settings: Settings, workspace: Workspace) -> tuple[list[History]
     if not path.exists():
         raise WorkspaceError(f"{path}: no pilots yet; run `lode pilot` first")
     found, folder = stamps.read_json(path), workspace.pilots(settings.task)
-    return [read_history(history_path(folder, i)) for i in found["run_ids"]], found["plan"]
+    histories = [read_history(history_path(folder, i)) for i in found["run_ids"]]
+    return histories, found["plan"] if found["adopted"] else []
+
+
+def _best_schedule(histories: list[History]) -> tuple[()] | tuple[str, float]:
+    """The sweep's best parametric schedule; nothing where its best is of another kind."""
+    from components.evaluation.accuracy import best_baseline
+
+    scheduler, peak_lr = best_baseline(histories)
+    return (scheduler, peak_lr) if scheduler in PARAMETRIC_SCHEDULERS else ()
 
 
 def register(settings: Settings, workspace: Workspace) -> StepResult:

@@ -122,16 +122,19 @@ def test_a_lost_or_damaged_output_is_made_again(copy: Workspace) -> None:
 def test_the_pilots_are_counted_and_their_plan_is_what_runs_begin_with(finished: Path) -> None:
     workspace = Workspace(finished)
     found = stamps.read_json(workspace.pilot_summary("mnist1d-cnn"))
-    assert found["runs"] <= 20 and len(found["plan"]) == 21
+    begun = found["plan"] if found["adopted"] else found["baseline"]["plan"]
+    assert found["runs"] <= 20 and len(begun) == 21
     kept = {path.stem for path in workspace.pilots("mnist1d-cnn").glob("*.parquet")}
     assert kept == set(found["run_ids"])
     judge = stamps.read_json(workspace.lode("mnist1d-cnn") / "judge.json")
     assert judge["plan"] == found["plan"]
+    best = found["baseline"]
+    assert judge["schedule"] == [best["scheduler"], best["peak_lr"]]
     assert judge["histories"] == 16 + found["runs"] - found["diverged"]
     job = steps.evaluation_jobs(tiny(), workspace)[-1]
     assert job.spec.scheduler == "lode"
     rates = read_history(job.path).points["lr"]
-    assert rates[: 5 - 1].tolist() == pytest.approx(found["plan"][1:5]), "up to the first decision"
+    assert rates[: 5 - 1].tolist() == pytest.approx(begun[1:5]), "up to the first decision"
     result = steps.pilot(tiny(), workspace)
     assert not result.ran and f"{found['runs']} runs, 0 diverged; gain " in result.summary
 

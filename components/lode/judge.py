@@ -136,7 +136,9 @@ class JudgeConfig:
         members, width, hidden: number of networks, size of their state and hidden layers.
         error: rms error, in units of the metric, of the members' predictions of the final metric
             of good configurations they were not fitted on.
-        plan: T + 1 learning rates to start with, at log points 0 … T; empty: the sweep's best.
+        plan: T + 1 learning rates to start with, at log points 0 … T; empty: `schedule`.
+        schedule: name and peak lr of the sweep's best parametric schedule, which a run without a
+            plan follows to the bit; empty: the LODE's initial schedule.
         histories: how many runs were fitted.
     """
 
@@ -146,6 +148,7 @@ class JudgeConfig:
     hidden: int = 32
     error: float = math.inf
     plan: tuple[float, ...] = ()
+    schedule: tuple[()] | tuple[str, float] = ()
     histories: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,6 +162,7 @@ class JudgeConfig:
             k: tuple(v) if isinstance(v, list) else v for k, v in plain["scales"].items()
         }
         plain["scales"], plain["plan"] = Scales(**scales), tuple(plain["plan"])
+        plain["schedule"] = tuple(plain["schedule"])
         return cls(**plain)
 
 

@@ -67,6 +67,7 @@ def fit_judge(
     settings: JudgeFitConfig | None = None,
     *,
     plan: Sequence[float] = (),
+    schedule: tuple[()] | tuple[str, float] = (),
     progress: Callable[[int], None] = lambda updates: None,
 ) -> Judge:
     """Fit a judge; the same runs and settings give the same weights on one machine.
@@ -76,7 +77,7 @@ def fit_judge(
     are not taken for good schedules; the judge that comes out is of the average seed.
 
     Args:
-        plan: kept in the judge's config, for the scheduler to start with.
+        plan, schedule: kept in the judge's config, for the scheduler to start with.
         progress: told how many updates were done since the last call.
 
     Raises:
@@ -99,7 +100,9 @@ def fit_judge(
                 progress(update % CHECK_EVERY + 1)
         judge = fitting.judge.eval()
         error = fitting.error()
-    judge.config = replace(config, error=error, plan=tuple(float(lr) for lr in plan))
+    judge.config = replace(
+        config, error=error, plan=tuple(float(lr) for lr in plan), schedule=schedule
+    )
     return judge
 
 

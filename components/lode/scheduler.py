@@ -20,7 +20,8 @@ from components.lode.control import improve
 from components.lode.errors import LODEError
 from components.lode.judge import Judge, with_start
 from components.lode.model import LODE
-from components.schedulers.plan import interpolate
+from components.schedulers.parametric import learning_rate
+from components.schedulers.plan import interpolate, parametric_table
 from components.training.run import log_steps
 
 CONTROLLERS = ("default", "paper")
@@ -78,7 +79,11 @@ class LODEScheduler:
         channels = lode.config.channels
         # Optimizers want positive rates; the smallest that the sweep has seen does no harm.
         self._lowest = max(channels.lr_range[0], 1e-6 * channels.lr_offset)
-        self._follow(_beginning(lode, judge if controller == "default" else None, points))
+        self._follow(_beginning(lode, judge if controller == "default" else None, updates, points))
+        if controller == "default" and judge and not judge.config.plan and judge.config.schedule:
+            # to the bit what the sweep's best would do, so that no gain found means no loss
+            name, peak = judge.config.schedule
+            self._lrs = np.array([learning_rate(name, t, updates, peak) for t in range(updates)])
         self._observed: list[list[float]] = []
         self.decisions: list[dict[str, Any]] = []
 
@@ -121,7 +126,9 @@ class LODEScheduler:
             raise LODEError(
                 f"state of a scheduler with {state['settings']}, this one has {self.settings}"
             )
-        self._follow(np.array(state["plan"], dtype=np.float64))
+        plan = np.array(state["plan"], dtype=np.float64)
+        if not np.array_equal(plan, self._plan):
+            self._follow(plan)
         self._observed = [[math.nan if v is None else v for v in row] for row in state["observed"]]
         self.decisions = [dict(decision) for decision in state["decisions"]]
 
@@ -211,10 +218,12 @@ def _check(settings: dict[str, Any], lode: Model, judge: Judge | None) -> None:
         )
 
 
-def _beginning(lode: Model, judge: Judge | None, points: int) -> np.ndarray:
+def _beginning(lode: Model, judge: Judge | None, updates: int, points: int) -> np.ndarray:
     """The plan before anything is observed: by fraction of the training where T is another."""
     if judge is None:
         initial = np.asarray(lode.config.initial_schedule, dtype=np.float64)
         return initial[np.arange(points) * len(initial) // points]
+    if not judge.config.plan and judge.config.schedule:
+        return parametric_table(*judge.config.schedule, updates, points)
     plan = np.asarray(judge.config.plan or with_start(np.array(lode.config.initial_schedule)))
     return np.interp(np.linspace(0, 1, points + 1), np.linspace(0, 1, len(plan)), plan)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from components.schedulers.parametric import learning_rate
 from components.training.run import log_steps
 
 
@@ -48,6 +49,17 @@ class Plan:
 
     def observe(self, point: int, train_loss: float, val_metric: float, lr: float) -> None:
         pass
+
+
+def parametric_table(name: str, peak_lr: float, updates: int, points: int) -> np.ndarray:
+    """A parametric schedule's rates at log points 0 … T, as histories log them; positive.
+
+    Raises:
+        KeyError: `name` is not a parametric schedule.
+    """
+    steps = [0, *(end - 1 for end in log_steps(updates, points))]
+    rates = [learning_rate(name, step, updates, peak_lr) for step in steps]
+    return np.maximum(rates, 1e-8 * peak_lr)
 
 
 def plan_digest(table: Sequence[float]) -> str:

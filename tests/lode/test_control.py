@@ -23,6 +23,7 @@ from components.lode.errors import LODEError
 from components.lode.judge import Judge, JudgeConfig, Scales, with_start
 from components.lode.model import LODE, LODEConfig
 from components.lode.scheduler import LODEScheduler, load_scheduler
+from components.schedulers.parametric import learning_rate
 
 CHANNELS = Channels(-0.01, 1e-3, (1e-6, 0.1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 SCALES = Scales(0.001, 0.1, -0.01, 1.05, 0.05, (-3.0, 1.0), (-0.5, 1.0), (0.8, 0.7))
@@ -223,6 +224,24 @@ def test_without_a_plan_it_begins_with_the_sweeps_best_schedule() -> None:
     run = scheduler(judge=a_judge(plan=()))
     assert [run.lr(5 * p - 1) for p in range(1, T + 1)] == pytest.approx(INITIAL)
     assert run.lr(0) == max(with_start(np.array(INITIAL))[0], 1e-6)
+
+
+def test_with_no_plan_it_is_the_sweeps_best_to_the_bit_until_a_decision() -> None:
+    judge = a_judge(plan=(), error=math.inf)
+    judge.config = replace(judge.config, schedule=("onecycle", 0.05))
+    run = scheduler(judge=judge, updates=57)
+    expected = [learning_rate("onecycle", step, 57, 0.05) for step in range(57)]
+    drive(run, 1, T)
+    assert [run.lr(step) for step in range(57)] == expected
+    resumed = scheduler(judge=judge, updates=57)
+    resumed.load_state_dict(json.loads(json.dumps(run.state_dict())))
+    assert [resumed.lr(step) for step in range(57)] == expected
+    fan = Fan()
+    fan.config = replace(fan.config, plan=(), schedule=("onecycle", 0.05))
+    left = scheduler(judge=fan)
+    drive(left, 1, MU)
+    assert left.decisions[0]["kept"] is None
+    assert left.lr(49) != learning_rate("onecycle", 49, 50, 0.05)
 
 
 @pytest.mark.parametrize("points", [5, 20, 25])
