@@ -94,19 +94,22 @@ def improve(
     sigma: float = 0.15,
     caution: float = 1.0,
     rng: np.random.Generator,
+    state: torch.Tensor | None = None,
 ) -> Decision:
     """Whether, and how, to leave `plan` (T + 1,) at log point t_* = len(observed).
 
     Args:
         observed: (t_*, 3), the run's train loss, metric and lr at all its log points; finite.
         n, sigma: ensemble size and latent noise. caution: κ; 0 follows every judged gain.
+        state: the judge's of this run at t_*, where it is known.
 
     Returns:
         A decision whose `lrs` hold the rates at t_*, …, T, if the plan is to be left.
     """
     point, points = len(observed), len(plan) - 1
-    with one_thread():
-        state = judge.follow(observed, float(plan[0]), mu, points)
+    with one_thread(), torch.inference_mode():
+        if state is None:
+            state = judge.follow(observed, float(plan[0]), mu, points)
         z = propose(encode(lode, observed, point, points), n, sigma, rng)
         accepted, t_k, tables = candidates(lode, observed, plan, mu, z)
         final = judge.final_metric(np.concatenate([plan[None], tables]), state, point)

@@ -222,16 +222,25 @@ class Judge(nn.Module):
         return self.start.expand(-1, batch, -1)
 
     @torch.no_grad()
-    def follow(self, observed: np.ndarray, start: float, mu: int, points: int) -> torch.Tensor:
+    def follow(
+        self,
+        observed: np.ndarray,
+        start: float,
+        mu: int,
+        points: int,
+        known: tuple[int, torch.Tensor] | None = None,
+    ) -> torch.Tensor:
         """The state (M, 1, W) of a run after its first log points, `points` being T.
 
         Args:
             observed: (p, 3), train loss, metric and lr in original units.
             start: learning rate of the first update. mu: log points of one stretch; the state is
                 corrected after each.
-        """
+            known: a log point, a multiple of mu, and the state there, to go on from.
+        """  # fmt: skip
+        begin, h = known or (0, self.fresh(1))
         seen = len(observed)
-        bounds = np.append(np.arange(0, seen, mu), seen)
+        bounds = np.append(np.arange(begin, seen, mu), seen)
         seen_of = np.clip(observed, -1e100, 1e100)  # so that sums stay finite
         loss, metric, lrs = (means(x, bounds) for x in (
             seen_of[:, 0], seen_of[:, 1], held(np.append(start, seen_of[:, 2]))
@@ -239,7 +248,7 @@ class Judge(nn.Module):
         scales = self.config.scales
         drive = self._tensor(scales.drive(lrs))[None]
         y = self._tensor(scales.observation(loss, metric))[None]
-        _, h = self(self.fresh(1), drive, np.diff(bounds) / points, y, torch.ones(y.shape[:2]))
+        _, h = self(h, drive, np.diff(bounds) / points, y, torch.ones(y.shape[:2]))
         return h
 
     @torch.no_grad()

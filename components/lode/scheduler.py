@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from components.lode.algorithm1 import Decision, Model, decide
 from components.lode.control import improve
@@ -85,6 +86,8 @@ class LODEScheduler:
             name, peak = judge.config.schedule
             self._lrs = np.array([learning_rate(name, t, updates, peak) for t in range(updates)])
         self._observed: list[list[float]] = []
+        # Where the judge's state is known: going on from there gives the bits of a new start.
+        self._known: tuple[int, torch.Tensor] | None = None
         self.decisions: list[dict[str, Any]] = []
 
     def lr(self, step: int) -> float:
@@ -130,6 +133,7 @@ class LODEScheduler:
         if not np.array_equal(plan, self._plan):
             self._follow(plan)
         self._observed = [[math.nan if v is None else v for v in row] for row in state["observed"]]
+        self._known = None
         self.decisions = [dict(decision) for decision in state["decisions"]]
 
     def _follow(self, plan: np.ndarray) -> None:
@@ -170,9 +174,13 @@ class LODEScheduler:
                 self.lode, observed, point=point, points=chosen["points"],
                 horizon=chosen["horizon"], **drawn,
             )  # fmt: skip
+        state = self.judge.follow(
+            observed, float(self._plan[0]), chosen["mu"], chosen["points"], self._known
+        )
+        self._known = point, state
         return improve(
             self.lode, self.judge, observed, self._plan,
-            mu=chosen["mu"], caution=chosen["caution"], **drawn,
+            mu=chosen["mu"], caution=chosen["caution"], state=state, **drawn,
         )  # fmt: skip
 
 
