@@ -28,7 +28,7 @@ from components.workspace import Workspace
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--cautions", type=float, nargs="+", default=[0.0, 0.1, 0.3])
+    parser.add_argument("--cautions", type=float, nargs="+", default=[0.0, 0.1])
     parser.add_argument("--seeds", type=int, default=20, help="how many, from 200 on")
     options = parser.parse_args()
     settings, workspace = load(options.params), Workspace(options.params.resolve().parent)
