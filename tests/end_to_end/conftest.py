@@ -48,7 +48,7 @@ class Clone:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         return subprocess.run(
             [sys.executable, "-m", *command], cwd=self.root, env={**environment, "PATH": path},
-            capture_output=True, text=True, timeout=280,
+            capture_output=True, text=True, timeout=560,
         )  # fmt: skip
 
     def outputs(self) -> dict[str, int]:

@@ -61,8 +61,8 @@ def lode_dir(histories: list[History], tmp_path_factory: pytest.TempPathFactory)
 
     folder = tmp_path_factory.mktemp("lode")
     fit(histories, folder=folder, mu=4, settings=FitConfig(updates=60, batch_size=8))
-    plan = np.linspace(0.05, 0.001, POINTS + 1)
-    fit_judge(Runs.of(histories), JudgeFitConfig(updates=30), plan=plan).save(folder)
+    plan = np.full(POINTS + 1, 0.001)  # so low that a judge will want to leave it
+    fit_judge(Runs.of(histories), JudgeFitConfig(updates=200), plan=plan).save(folder)
     return folder
 
 
