@@ -158,7 +158,7 @@ class JudgeSettings(_Section):
     """The fit of the judge, the ODEs that say what a given schedule would do.
 
     `members`: each is fitted without its own part of the configurations; 5 parts leave four fifths.
-    `updates`: of AdamW on all runs at once; 800 take 20 s for 200 runs on a CPU core, and 600 to
+    `updates`: of AdamW on all runs at once; 800 take 27 s for 249 runs on a CPU core, and 600 to
     1,500 ranked unseen schedules equally well (docs/research/scheduler.md).
     `peak_lr`: of the fit's OneCycle; halve it should the loss not stay finite.
     """

@@ -175,6 +175,9 @@ def _architecture(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings.lode, name) for name in names}
 
 
+JUDGE_FILES = ("judge.safetensors", "judge.json")  # beside the LODE, of the default controller
+
+
 def fit(settings: Settings, workspace: Workspace) -> StepResult:
     """Fit the LODE, and the judge of the default controller, on sweep and pilots."""
     task, lode = settings.task, settings.lode
@@ -215,6 +218,9 @@ def fit(settings: Settings, workspace: Workspace) -> StepResult:
                     schedule=_best_schedule(histories),
                     progress=lambda done: advance(done, "judge"),
                 ).save(workspace.lode(task))
+            else:  # one of an earlier fit would be registered with this LODE
+                for name in JUDGE_FILES:
+                    (workspace.lode(task) / name).unlink(missing_ok=True)
 
     result = _stamped("fit", settings, workspace, work)
     facts = stamps.read_json(workspace.lode(task) / "config.json")["fit"]
@@ -489,7 +495,7 @@ def _outputs(step: str, settings: Settings, workspace: Workspace) -> list[Path]:
     task, folder = settings.task, workspace.lode(settings.task)
     fitted = ["lode.safetensors", "config.json"]
     if settings.lode.controller == "default":
-        fitted += ["judge.safetensors", "judge.json"]
+        fitted += JUDGE_FILES
     return {
         "validate": [workspace.validation(task)],
         "pilot": [workspace.pilot_summary(task), *_pilot_files(task, workspace)],

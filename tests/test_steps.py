@@ -149,6 +149,9 @@ def test_fresh_seeds_are_neither_the_sweeps_nor_the_evaluations(finished: Path) 
 def test_without_pilots_it_is_said_and_the_fit_goes_on(finished: Path, copy: Workspace) -> None:
     paper = tiny(lode__controller="paper")
     assert "no pilots" in steps.pilot(paper, copy).summary
+    steps.fit(paper, copy)
+    kept = {path.name for path in copy.lode("mnist1d-cnn").iterdir()}
+    assert kept == {"lode.safetensors", "config.json"}, "the judge was of another fit"
     copy.pilot_summary("mnist1d-cnn").unlink()
     with pytest.raises(WorkspaceError, match=r"no pilots yet; run `lode pilot` first"):
         steps.fit(tiny(lode__fit__updates=3), copy)
