@@ -26,7 +26,9 @@ class Model(Protocol):
 
     def encode_series(self, times: np.ndarray, series: np.ndarray) -> torch.Tensor: ...
 
-    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray: ...
+    def decode_series(
+        self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None
+    ) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Decision:
             later sample be accepted.
         samples: how many were drawn.
         gain: of our controller, the judged gain of the final metric over the plan in force, where
-            `predicted` and `spread` are that plan's.
+            `predicted` and `spread` are that plan's: of the average of the chosen, or, where none
+            of them was believed, their mean.
         kept: why the plan stays; None: it changes to `lrs`.
     """
 

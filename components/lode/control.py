@@ -9,13 +9,12 @@ The steps are the paper's, each changed where Algorithm 1 as printed loses to it
 4. a sample's schedule is made continuous with the rate in force, and its value is not what the
    LODE that invented it says, but what the judge says of it: the gain over the plan, mean − κ · std
    over the members;
-5. the three best are averaged, and the average is followed if its own judged gain exceeds κ times
-   the judge's error.
+5. if the gain of any of the three best exceeds κ times the judge's error, they are averaged, and
+   the average is followed if its own judged gain does too.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -68,7 +67,10 @@ def candidates(
         the past of `plan`, its rate at t_*, and the sample's future.
     """
     point, points = len(observed), len(plan) - 1
-    futures = lode.decode_series(z, np.arange(points + mu + 1) / points)
+    # Half the solver's steps: a proposal is valued by what the judge says of it, not by how
+    # exactly it follows from the latent.
+    steps = max(1, lode.config.solver_steps // 2)
+    futures = lode.decode_series(z, np.arange(points + mu + 1) / points, steps)
     with np.errstate(over="ignore"):  # of an exploding loss the deviation may be infinite
         tolerance = 2 * float(observed[-mu:, LOSS].std())
     similar = accept(futures[..., LOSS], float(observed[-1, LOSS]), tolerance)
@@ -121,14 +123,24 @@ def improve(
         if not len(accepted):
             return kept
         best = best_samples(gain.mean(0) - caution * gain.std(0))
-        if not len(best):  # of an infinite caution nothing is left
-            return replace(kept, kept=NO_GAIN)
+        chosen = replace(
+            kept,
+            chosen=tuple(map(int, accepted[best])),
+            t_k=tuple(map(int, t_k[best])),
+            gain=float(gain[:, best].mean()) if len(best) else None,
+            kept=NO_GAIN,
+        )
+        if not believed(gain[:, best], judge.config.error, caution).any():
+            return chosen
         table = tables[best].mean(0)
         gain = judge.final_metric(table[None], state, point) - expected
-    worth, doubt = float(gain.mean()), math.hypot(judge.config.error, float(gain.std()))
-    chosen = replace(
-        kept, chosen=tuple(map(int, accepted[best])), t_k=tuple(map(int, t_k[best])), gain=worth
-    )
-    if not worth > caution * doubt:
-        return replace(chosen, kept=NO_GAIN)
+    chosen = replace(chosen, gain=float(gain.mean()))
+    if not believed(gain, judge.config.error, caution).all():
+        return chosen
     return replace(chosen, kept=None, lrs=tuple(map(float, table[point:])))
+
+
+def believed(gain: np.ndarray, error: float, caution: float) -> np.ndarray:
+    """Step 5: which judged gains (members, n) exceed caution · sqrt(error² + spread²): (n,)."""
+    with np.errstate(invalid="ignore"):  # infinite caution of a doubt of 0: not a number, not more
+        return gain.mean(0) > caution * np.hypot(error, gain.std(0))

@@ -104,9 +104,10 @@ class _Scan(torch.autograd.Function):
         length, batch, width = drive.shape[0], drive.shape[1], drive.shape[2] // 3
         flows = 0 if dt is None else len(dt)
         new = drive.new_empty
-        before, new_state = new(2, length, batch, width).unbind()
+        # The state before each observation and before each Euler step: where it goes next.
+        before, start = new(length + 1, batch, width), new(flows + 1, batch, width)
+        new_state, hidden = new(length, batch, width), new(flows, batch, v1.shape[0])
         recurrent, gates = new(length, batch, 3 * width), new(length, batch, 2 * width)
-        start, hidden = new(flows, batch, width), new(flows, batch, v1.shape[0])
         wt, v1t, v2t = whh.t(), v1.t(), v2.t()
         # Taking views costs as much as these small operations do: all at once, before the loop.
         drive_rz, drive_n = (t.unbind() for t in drive.split(2 * width, 2))
@@ -114,20 +115,22 @@ class _Scan(torch.autograd.Function):
         rec_rz, rec_n = (t.unbind() for t in recurrent.split(2 * width, 2))
         r, z = (t.unbind() for t in gates.split(width, 2))
         s, a = start.unbind(), hidden.unbind()
-        h = drive.new_zeros(batch, width)
+        after = s if flows else b
+        h = after[0].zero_()
         for j in range(max(length, flows)):
             if dt is not None:
-                s[j].copy_(h)
                 torch.addmm(c1, h, v1t, out=a[j]).tanh_()
-                h = torch.addcmul(h, dt[j], torch.addmm(c2, a[j], v2t))
+                flown = b[j] if j < length else s[j + 1]
+                h = torch.addcmul(h, dt[j], torch.addmm(c2, a[j], v2t), out=flown)
             if j < length:
-                b[j].copy_(h)
                 torch.addmm(bhh, h, wt, out=rec[j])
                 torch.add(drive_rz[j], rec_rz[j], out=rz[j]).sigmoid_()
                 torch.addcmul(drive_n[j], r[j], rec_n[j], out=n[j]).tanh_()
-                h = torch.lerp(n[j], h, z[j])
-        ctx.save_for_backward(whh, v1, v2, dt, before, recurrent, gates, new_state, start, hidden)
-        return h
+                h = torch.lerp(n[j], h, z[j], out=after[j + 1])
+        ctx.save_for_backward(
+            whh, v1, v2, dt, before[:length], recurrent, gates, new_state, start[:flows], hidden
+        )
+        return h.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable

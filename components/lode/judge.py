@@ -341,5 +341,5 @@ def _mlp(layers: Layers, x: torch.Tensor) -> torch.Tensor:
     (weight, bias), *others = layers
     x = torch.baddbmm(bias, x, weight)
     for weight, bias in others:
-        x = torch.baddbmm(bias, torch.tanh(x), weight)
+        x = torch.baddbmm(bias, x.tanh_(), weight)
     return x
