@@ -1,9 +1,11 @@
 """How much is to be gained over the sweep's best schedule, by hand-made shapes.
 
     .venv/bin/python docs/research/headroom.py --updates 500
+    .venv/bin/python docs/research/headroom.py --task digits-mlp --updates 300 --best onecycle 0.05
 
-Trains every shape on screening seeds (200 …, never reported on); prints them by mean test metric.
-Finished runs are kept in `.lode/research`, so a second call is instant.
+Trains every shape, and the sweep's best, on screening seeds (200 …, never reported on); prints them
+by mean test metric. The shapes' peaks are 0.6 to 1.4 times that of the sweep's best. Finished runs
+are kept in `.lode/research`, so a second call is instant.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from typing import Any
 import numpy as np
 
 from components.files import write_text
+from components.schedulers.parametric import learning_rate
 from components.tasks import catalog
 from components.training.execute import load_data
 from components.training.loop import evaluate, train
 
 KEPT, DATA = Path(".lode/research"), Path("data/datasets")
 POINTS = 100
+Job = tuple[str, np.ndarray, int, int]  # task, learning rates, seed, log points
 
 
 class Replay:
@@ -60,13 +64,15 @@ def trapezoid(
     return peak * np.minimum(up, down)
 
 
-def shapes(updates: int) -> dict[str, np.ndarray]:
+def shapes(updates: int, best: float = 0.05) -> dict[str, np.ndarray]:
+    """28 of them by name; `best`: peak learning rate of the sweep's best."""
+    peaks = [round(factor * best, 6) for factor in (0.6, 0.8, 1.0, 1.4)]
     found = {
         f"onecycle {peak} warm-up {warmup}": onecycle(updates, peak, warmup)
-        for peak in (0.03, 0.04, 0.05, 0.07)
+        for peak in peaks
         for warmup in (0.15, 0.3, 0.5)
     }
-    for peak in (0.03, 0.05):
+    for peak in (peaks[0], peaks[2]):
         for warmup in (0.1, 0.3):
             for decay, shape in ((0.7, "linear"), (0.5, "linear"), (0.5, "cos"), (0.3, "linear")):
                 name = f"trapezoid {peak} warm-up {warmup} decay {decay} {shape}"
@@ -74,18 +80,18 @@ def shapes(updates: int) -> dict[str, np.ndarray]:
     return found
 
 
-def run(job: tuple[str, np.ndarray, int]) -> dict[str, Any]:
+def run(job: Job) -> dict[str, Any]:
     """Train `task` under a table of learning rates; the history's rows and the test metric."""
     import torch
 
-    name, lrs, seed = job
-    said = json.dumps([name, POINTS, seed]).encode() + np.asarray(lrs, np.float64).tobytes()
+    name, lrs, seed, points = job
+    said = json.dumps([name, points, seed]).encode() + np.asarray(lrs, np.float64).tobytes()
     path = KEPT / f"{hashlib.sha256(said).hexdigest()[:20]}.json"
     if path.exists():
         return dict(json.loads(path.read_text()))
     torch.set_num_threads(1)
     task, data = catalog.get(name), load_data(name, DATA, None, "cpu")
-    outcome = train(task, data, Replay(lrs), seed=seed, updates=len(lrs), points=POINTS)
+    outcome = train(task, data, Replay(lrs), seed=seed, updates=len(lrs), points=points)
     outcome.network.load_state_dict(outcome.best_weights)
     test = evaluate(task, outcome.network, data.test)
     result = {"status": outcome.status, "rows": outcome.rows, "test": test}
@@ -93,7 +99,7 @@ def run(job: tuple[str, np.ndarray, int]) -> dict[str, Any]:
     return result
 
 
-def run_all(jobs: list[tuple[str, np.ndarray, int]]) -> list[dict[str, Any]]:
+def run_all(jobs: list[Job]) -> list[dict[str, Any]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.training.execute", "torch._dynamo"])
     with ProcessPoolExecutor(mp_context=context) as executor:
@@ -104,15 +110,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--task", default="mnist1d-cnn")
     parser.add_argument("--updates", type=int, default=1000)
+    parser.add_argument("--points", type=int, default=POINTS)
+    parser.add_argument("--best", nargs=2, default=["onecycle", "0.05"],
+                        metavar=("SCHEDULER", "PEAK"), help="of the sweep")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=4, help="how many, from 200 on")
     options = parser.parse_args()
     seeds = range(200, 200 + options.seeds)
-    found = shapes(options.updates)
-    results = iter(run_all([(options.task, lrs, s) for lrs in found.values() for s in seeds]))
+    scheduler, peak = options.best[0], float(options.best[1])
+    found = shapes(options.updates, peak)
+    found[f"sweep's best: {scheduler} {peak}"] = np.array(
+        [learning_rate(scheduler, t, options.updates, peak) for t in range(options.updates)]
+    )
+    jobs = [(options.task, lrs, seed, options.points) for lrs in found.values() for seed in seeds]
+    results = iter(run_all(jobs))
     table = []
     for name in found:
         tests = [next(results)["test"] for _ in seeds]
         table.append((float(np.mean(tests)), float(np.std(tests, ddof=1)), name))
+    print(f"{options.task}, {options.updates} updates, test on {len(seeds)} seeds")
     for mean, deviation, name in sorted(table, reverse=True):
         print(f"{mean:.4f} ± {deviation:.4f}  {name}")
 

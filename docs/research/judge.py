@@ -125,7 +125,7 @@ def random_runs(count: int = 100) -> Runs:
         )
         decay = rng.uniform(0.2, 1 - warmup)
         tables.append(trapezoid(UPDATES, peak, warmup, decay, str(rng.choice(["linear", "cos"]))))
-    results = run_all([(TASK, table, i % 5) for i, table in enumerate(tables)])
+    results = run_all([(TASK, table, i % 5, POINTS) for i, table in enumerate(tables)])
     whole = [i for i, result in enumerate(results) if len(result["rows"]) == POINTS]
     pick = [[(r["train_loss"], r["val_metric"]) for r in results[i]["rows"]] for i in whole]
     loss, metric = np.array(pick).transpose(2, 0, 1)
@@ -138,7 +138,7 @@ def main() -> None:
     parser.add_argument("--fit-updates", type=int, default=1500)
     options = parser.parse_args()
     asked = shapes(UPDATES)
-    results = run_all([(TASK, lrs, seed) for lrs in asked.values() for seed in SEEDS])
+    results = run_all([(TASK, lrs, seed, POINTS) for lrs in asked.values() for seed in SEEDS])
     ends = [np.mean([row["val_metric"] for row in result["rows"][-3:]]) for result in results]
     true = np.reshape(ends, (len(asked), len(SEEDS))).mean(1)
     fitted = grid_runs() if options.sweep == "grid" else random_runs()
