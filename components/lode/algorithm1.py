@@ -26,9 +26,7 @@ class Model(Protocol):
 
     def encode_series(self, times: np.ndarray, series: np.ndarray) -> torch.Tensor: ...
 
-    def decode_series(
-        self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None
-    ) -> np.ndarray: ...
+    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,8 @@ def candidates(
         the past of `plan`, its rate at t_*, and the sample's future.
     """
     point, points = len(observed), len(plan) - 1
-    # Half the solver's steps: a proposal is valued by what the judge says of it, not by how
-    # exactly it follows from the latent.
-    steps = max(1, lode.config.solver_steps // 2)
-    futures = lode.decode_series(z, np.arange(points + mu + 1) / points, steps)
+    first = max(0, point - mu)  # of the log points that matter
+    futures = lode.decode_series(z, np.arange(first, points + mu + 1) / points)
     with np.errstate(over="ignore"):  # of an exploding loss the deviation may be infinite
         tolerance = 2 * float(observed[-mu:, LOSS].std())
     similar = accept(futures[..., LOSS], float(observed[-1, LOSS]), tolerance)
@@ -78,11 +76,11 @@ def candidates(
     low = max(channels.lr_range[0], 1e-6 * channels.lr_offset)
     high = max(channels.lr_range[1], float(plan[point]))
     lrs = np.clip(futures[..., LR], low, high)
-    t_k = matching_time(near(similar, point, mu), lrs)
+    t_k = matching_time(near(similar, point - first, mu), lrs)
     accepted = np.flatnonzero(t_k >= 0)
     ahead = continued(lrs[accepted], t_k[accepted], float(plan[point]), points - point + 1, mu)
     past = np.tile(plan[:point], (len(ahead), 1))
-    return accepted, t_k[accepted], np.concatenate([past, np.clip(ahead, low, high)], 1)
+    return accepted, first + t_k[accepted], np.concatenate([past, np.clip(ahead, low, high)], 1)
 
 
 def improve(

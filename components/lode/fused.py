@@ -16,69 +16,90 @@ _tanh_backward = torch.ops.aten.tanh_backward
 
 
 class _RK4MLP(torch.autograd.Function):
+    """With p = W1 z + b1 in the place of z, a stage needs two products instead of three:
+
+        q = tanh(W2 tanh(p) + b2),    dp/dt = M q + c,    M = W1 W3,    c = W1 b3,
+
+    and z and f(z) at the nodes follow from all q at once.
+    """
+
     @staticmethod
     def forward(ctx: Any, n: int, h: float, z0: torch.Tensor, *weights: torch.Tensor) -> Any:
         w1, b1, w2, b2, w3, b3 = weights
-        batch, width = z0.shape
-        evaluations = 4 * n + 1
-        inputs, outputs = z0.new_empty(2, evaluations, batch, width).unbind()
-        hidden1 = z0.new_empty(evaluations, batch, w1.shape[0])
-        hidden2 = z0.new_empty(evaluations, batch, w2.shape[0])
-        u, k, a1, a2 = (t.unbind() for t in (inputs, outputs, hidden1, hidden2))
-        w1t, w2t, w3t = w1.t(), w2.t(), w3.t()
+        batch, evaluations = len(z0), 4 * n + 1
+        first = z0.new_empty(evaluations, batch, len(b1))
+        second = z0.new_empty(evaluations, batch, len(b2))
+        sums = z0.new_empty(n, batch, len(b2))  # of a step's q, in the proportions of RK4
+        a, q, s = first.unbind(), second.unbind(), sums.unbind()
+        flat = second[: 4 * n].view(n, 4, -1).unbind()
+        rk4 = z0.new_tensor([[1 / 6, 1 / 3, 1 / 3, 1 / 6]])
+        mt, w2t = (w1 @ w3).t(), w2.t()
+        half, whole, drift = h / 2 * mt, h * mt, h * (w1 @ b3)
+        half_drift = drift / 2
 
-        def field(e: int) -> None:
-            torch.addmm(b1, u[e], w1t, out=a1[e]).tanh_()
-            torch.addmm(b2, a1[e], w2t, out=a2[e]).tanh_()
-            torch.addmm(b3, a2[e], w3t, out=k[e])
+        def field(e: int, p: torch.Tensor) -> torch.Tensor:
+            torch.tanh(p, out=a[e])
+            return torch.addmm(b2, a[e], w2t, out=q[e]).tanh_()
 
-        u[0].copy_(z0)
-        for e in range(0, 4 * n, 4):
-            field(e)
-            torch.add(u[e], k[e], alpha=h / 2, out=u[e + 1])
-            field(e + 1)
-            torch.add(u[e], k[e + 1], alpha=h / 2, out=u[e + 2])
-            field(e + 2)
-            torch.add(u[e], k[e + 2], alpha=h, out=u[e + 3])
-            field(e + 3)
-            z = torch.add(u[e], k[e], alpha=h / 6, out=u[e + 4])
-            z.add_(k[e + 1], alpha=h / 3).add_(k[e + 2], alpha=h / 3).add_(k[e + 3], alpha=h / 6)
-        field(4 * n)
+        p = torch.addmm(b1, z0, w1.t())
+        for i in range(n):
+            e = 4 * i
+            middle, end = p + half_drift, p + drift
+            field(e + 1, torch.addmm(middle, field(e, p), half))
+            field(e + 2, torch.addmm(middle, q[e + 1], half))
+            field(e + 3, torch.addmm(end, q[e + 2], whole))
+            torch.mm(rk4, flat[i], out=s[i].view(1, -1))
+            p = torch.addmm(end, s[i], whole)
+        field(4 * n, p)
+        slopes = torch.nn.functional.linear(second[::4], w3, b3)
+        moves = torch.nn.functional.linear(sums, h * w3, h * b3)
         ctx.n, ctx.h = n, h
-        ctx.save_for_backward(w1, w2, w3, inputs, hidden1, hidden2)
-        return inputs[::4].clone(), outputs[::4].clone()
+        ctx.save_for_backward(z0, w1, w2, w3, b3, first, second, sums)
+        return torch.cat((z0[None], moves)).cumsum(0), slopes
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, g_nodes: torch.Tensor, g_slopes: torch.Tensor) -> Any:
-        w1, w2, w3, inputs, hidden1, hidden2 = ctx.saved_tensors
+        z0, w1, w2, w3, b3, first, second, sums = ctx.saved_tensors
         n, h = ctx.n, ctx.h
-        d_out, d1, d2 = (torch.empty_like(t) for t in (inputs, hidden1, hidden2))
-        a1, a2, gk, g1, g2 = (t.unbind() for t in (hidden1, hidden2, d_out, d1, d2))
+        # What is still to come of a node's gradient reaches every step before it alike.
+        later = g_nodes.flip(0).cumsum(0).flip(0)
+        to_moves, to_z0 = h * later[1:], later[0]
+        at_slopes, at_sums = g_slopes @ w3, to_moves @ (w3 / 6)
+        d_first, d_second = torch.empty_like(first), torch.empty_like(second)
+        ends = torch.empty_like(first[:n])  # gradients of p at the steps' ends
+        a, q, d1, d2, g = (t.unbind() for t in (first, second, d_first, d_second, ends))
+        m = w1 @ w3
+        half, whole, sixth = h / 2 * m, h * m, h / 6 * m
 
-        def pull(e: int) -> torch.Tensor:
-            """Gradient of evaluation e's input, given that of its output in gk[e]."""
-            torch.mm(gk[e], w3, out=g2[e])
-            _tanh_backward.grad_input(g2[e], a2[e], grad_input=g2[e])
-            torch.mm(g2[e], w2, out=g1[e])
-            _tanh_backward.grad_input(g1[e], a1[e], grad_input=g1[e])
-            return torch.mm(g1[e], w1)
+        def pull(e: int, at_q: torch.Tensor) -> torch.Tensor:
+            """Gradient of evaluation e's p, given that of its q."""
+            _tanh_backward.grad_input(at_q, q[e], grad_input=d2[e])
+            torch.mm(d2[e], w2, out=d1[e])
+            return _tanh_backward.grad_input(d1[e], a[e], grad_input=d1[e])
 
-        gk[4 * n].copy_(g_slopes[n])
-        g = g_nodes[n] + pull(4 * n)
+        gp = pull(4 * n, at_slopes[n])
         for i in range(n - 1, -1, -1):
             e = 4 * i
-            torch.mul(g, h / 6, out=gk[e + 3])
-            u3 = pull(e + 3)
-            third = g * (h / 3)
-            torch.add(third, u3, alpha=h, out=gk[e + 2])
-            u2 = pull(e + 2)
-            torch.add(third, u2, alpha=h / 2, out=gk[e + 1])
-            u1 = pull(e + 1)
-            torch.add(gk[e + 3], u1, alpha=h / 2, out=gk[e]).add_(g_slopes[i])
-            g = g + g_nodes[i]
-            g.add_(u3).add_(u2).add_(u1).add_(pull(e))
-        return (None, None, g, *_weights((d1, inputs), (d2, hidden1), (d_out, hidden2)))
+            g[i].copy_(gp)
+            at_s = torch.addmm(at_sums[i], gp, sixth)
+            p4 = pull(e + 3, at_s)
+            p3 = pull(e + 2, torch.addmm(at_s, p4, whole, beta=2))
+            p2 = pull(e + 1, torch.addmm(at_s, p3, half, beta=2))
+            p1 = pull(e, torch.addmm(at_s + at_slopes[i], p2, half))
+            gp = (p1 + p2).add_(p3).add_(p4).add_(gp)
+        stages, values = d_first[: 4 * n].unflatten(0, (n, 4)), second[: 4 * n].unflatten(0, (n, 4))
+        late = torch.cat((ends, stages[:, 3], stages[:, 2] / 2, stages[:, 1] / 2))
+        d_m, d_c = _weights((h * late, torch.cat((sums, *values[:, :3].flip(1).unbind(1)))))
+        d_w3, d_b3 = _weights(
+            (torch.cat((to_moves, g_slopes)), torch.cat((sums, second[::4])))
+        )  # fmt: skip
+        d_w1, d_b1 = _weights((gp, z0))
+        return (
+            None, None, to_z0 + gp @ w1,
+            d_w1 + d_m @ w3.t() + d_c.outer(b3), d_b1, *_weights((d_second, first)),
+            d_w3 + w1.t() @ d_m, d_b3 + w1.t() @ d_c,
+        )  # fmt: skip
 
 
 def rk4_mlp(

@@ -170,24 +170,18 @@ class LODE(nn.Module):
         units of the training length; x (B, L, 3) standardised. Equation 2."""
         return self.encoder(*thinned(times, x))
 
-    def latents(
-        self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None
-    ) -> torch.Tensor:
-        """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3.
-
-        Args:
-            steps: of RK4 per unit of time; None: `solver_steps`.
-        """
+    def latents(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
+        """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3."""
         if self.config.solver == "dopri5":
             return dopri5(self.field, z0, times)
-        steps = steps or self.config.solver_steps
+        steps = self.config.solver_steps
         weights = tuple(self.field.parameters())
         nodes, slopes = fused.rk4_mlp(z0, weights, grid_steps(times, steps), 1.0 / steps)
         return interpolate(nodes, slopes, times, steps)
 
-    def decode(self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None) -> torch.Tensor:
+    def decode(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
         """(B, K, 3) standardised, at `times` (K,) from the latent at t = 0. Equation 4."""
-        return self.readout(self.latents(z0, times, steps))
+        return self.readout(self.latents(z0, times))
 
     @torch.no_grad()
     def encode_series(self, times: np.ndarray, series: np.ndarray) -> torch.Tensor:
@@ -199,12 +193,9 @@ class LODE(nn.Module):
         return self.encode(t.to(like.device), x.to(like.device))
 
     @torch.no_grad()
-    def decode_series(
-        self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None
-    ) -> np.ndarray:
+    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray:
         """`decode` in original units, float64: (B, K, 3) of train loss, metric and lr."""
-        decoded = self.decode(z0, times, steps).double().cpu().numpy()
-        return self.config.channels.inverse(decoded)
+        return self.config.channels.inverse(self.decode(z0, times).double().cpu().numpy())
 
     def predict(self, times: np.ndarray, series: np.ndarray, at: np.ndarray) -> np.ndarray:
         """What windows `series` (B, L, 3), observed at `times` (L,), imply at times `at` (K,).
