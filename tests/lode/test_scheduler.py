@@ -47,9 +47,7 @@ class Toy:
         self.seen.append((np.array(times), np.array(series)))
         return torch.zeros(len(series), 1, dtype=torch.float64)
 
-    def decode_series(
-        self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None
-    ) -> np.ndarray:
+    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray:
         self.decoded.append(np.array(times))
         a, t = z0.numpy(), np.asarray(times)[None]
         loss = np.broadcast_to(1 - t + self.loss_at, (len(a), len(times)))
