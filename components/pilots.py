@@ -40,7 +40,7 @@ from components.lode.planner import propose_plans, random_shapes
 from components.schedulers.plan import parametric_table, plan_digest
 from components.training.execute import Job
 from components.training.history import History, digest
-from components.training.pool import run_all
+from components.training.pool import RunAll, run_all
 
 # Shares of the runs; there are two rounds of proposals, and what is left is the confirmation's.
 EXPLORE, PROPOSE, SCREEN = 0.25, 0.125, 0.05
@@ -90,7 +90,7 @@ class Pilots:
         sweep: accepted histories. template: a job of the sweep's settings, whose `histories` is
             the folder the pilots go to. scratch: folder for LODEs on the way.
         seeds: the sweep's, which pilots take in turn; fresh: seeds of screening and confirmation,
-            `budget.screen + budget.confirm` of them.
+            `budget.screen + budget.confirm` of them. run_all: who trains.
     """
 
     sweep: Sequence[History]
@@ -101,6 +101,7 @@ class Pilots:
     fresh: Sequence[int]
     scratch: Path
     workers: int | None = None
+    run_all: RunAll = run_all
     on_run: Callable[[str], None] = lambda note: None
     on_fit: Callable[[str], None] = lambda note: None
 
@@ -122,12 +123,10 @@ def run_pilots(pilots: Pilots) -> dict[str, Any]:
         tried, histories = np.concatenate([tried, plans]), histories + _try(pilots, plans)
     finalists = record.plans("finalists", lambda: _finalists(pilots, histories, tried))
     screening, confirming = np.split(np.array(pilots.fresh), [pilots.budget.screen])
-    screened = [_on_seeds(pilots, plan, screening) for plan in finalists]
+    screened = _try_each(pilots, [_on_seeds(pilots, plan, screening) for plan in finalists])
     best = finalists[int(np.argmax([merit(runs) for runs in screened]))]
-    confirmed = _on_seeds(pilots, best, confirming)
-    baseline = _try_all(
-        pilots, [_baseline_job(pilots, scheduler, peak_lr, int(s)) for s in confirming]
-    )
+    theirs = [_baseline_job(pilots, scheduler, peak_lr, int(seed)) for seed in confirming]
+    confirmed, baseline = _try_each(pilots, [_on_seeds(pilots, best, confirming), theirs])
     gain = paired_gain(confirmed, baseline)
     adopted = gain["mean"] is not None and gain["mean"] > CAUTION * gain["error"]
     table = parametric_table(scheduler, peak_lr, pilots.template.spec.updates, pilots.points)
@@ -249,8 +248,14 @@ def _try(pilots: Pilots, plans: np.ndarray) -> list[History]:
     return _try_all(pilots, [_job(pilots, *one) for one in zip(plans, seeds, strict=True)])
 
 
-def _on_seeds(pilots: Pilots, plan: np.ndarray, seeds: np.ndarray) -> list[History]:
-    return _try_all(pilots, [_job(pilots, plan, int(seed)) for seed in seeds])
+def _on_seeds(pilots: Pilots, plan: np.ndarray, seeds: np.ndarray) -> list[Job]:
+    return [_job(pilots, plan, int(seed)) for seed in seeds]
+
+
+def _try_each(pilots: Pilots, groups: list[list[Job]]) -> list[list[History]]:
+    """The histories of each group, all groups' runs being done side by side."""
+    done = iter(_try_all(pilots, [job for jobs in groups for job in jobs]))
+    return [[next(done) for _ in jobs] for jobs in groups]
 
 
 def _try_all(pilots: Pilots, jobs: list[Job]) -> list[History]:
@@ -258,7 +263,7 @@ def _try_all(pilots: Pilots, jobs: list[Job]) -> list[History]:
         best = history.meta["best_val_metric"]
         pilots.on_run(f"{history.describe()}: {best:.4f}" if best is not None else "diverged")
 
-    return run_all(jobs, workers=pilots.workers, on_history=tell)
+    return pilots.run_all(jobs, workers=pilots.workers, on_history=tell)
 
 
 def _job(pilots: Pilots, plan: np.ndarray, seed: int) -> Job:

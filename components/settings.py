@@ -219,6 +219,21 @@ class EvaluationSettings(_Section):
         return _distinct(seeds, "seeds")
 
 
+class ExecutionSettings(_Section):
+    """Where runs are trained; it changes how fast results come, not what they are.
+
+    `mode`: `local`, processes of this machine; `workers`, Prefect's work pool `gpu`, which takes
+    `make deploy` and a worker on every machine; `dask`, a Dask cluster (`pip install
+    lode-pipeline[dask]`). `runs_per_shard`: how many runs one worker is handed at a time, so that
+    its start (some 10 s) is shared; what a killed worker had finished of them stays.
+    `dask_address`: of the scheduler; null starts a cluster on this machine.
+    """
+
+    mode: Literal["local", "workers", "dask"] = "local"
+    runs_per_shard: PositiveInt = 5
+    dask_address: str | None = None
+
+
 class RegistrySettings(_Section):
     """`tracking_uri`: an MLflow database (`sqlite:///…`, `postgresql://…`) or server (`http…`)."""
 
@@ -235,7 +250,14 @@ class Settings(_Section):
     pilots: PilotSettings = PilotSettings()
     lode: LodeSettings = LodeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     registry: RegistrySettings = RegistrySettings()
+
+    @field_validator("execution", mode="before")
+    @classmethod
+    def _mode_alone(cls, value: Any) -> Any:
+        """`execution: workers` is short for its mode."""
+        return {"mode": value} if isinstance(value, str) else value
 
     @field_validator("task")
     @classmethod

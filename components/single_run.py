@@ -41,7 +41,7 @@ def single_run(
     from components.training.execute import execute_and_keep
     from components.training.history import history_path
 
-    job = _job(settings, workspace, scheduler, peak_lr, seed)
+    job = job_of(settings, workspace, scheduler, peak_lr, seed)
     job = replace(job, histories=out / settings.task)
     with progress(f"{settings.task} {job.spec.describe()}", settings.training.points) as advance:
         history = execute_and_keep(job, lambda row: advance(1, _note(row)))
@@ -51,7 +51,7 @@ def single_run(
     return f"{settings.task} {job.spec.describe()}: {result}; history and weights in {path.parent}"
 
 
-def _job(
+def job_of(
     settings: Settings, workspace: Workspace, scheduler: str, peak_lr: float | None, seed: int
 ) -> Job:
     from components.steps import lode_job, sweep_plan

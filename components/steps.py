@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from components.sweep.study import SweepPlan
     from components.training.execute import Job
     from components.training.history import History
+    from components.training.pool import RunAll
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,13 @@ class StepResult:
     seconds: float = 0.0
 
 
-def sweep(settings: Settings, workspace: Workspace) -> StepResult:
-    """Train every run of the sweep that is not on disk."""
+def sweep(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
+    """Train every run of the sweep that is not on disk.
+
+    `run_all`, here and below: who trains; None: processes of this machine.
+    """
     from components.sweep.study import run_sweep
+    from components.training import pool
     from components.training.execute import load_data
 
     started = time.perf_counter()
@@ -65,6 +70,7 @@ def sweep(settings: Settings, workspace: Workspace) -> StepResult:
             plan,
             workers=settings.sweep.workers,
             on_history=lambda job, history: advance(1, _note(history)),
+            run_all=run_all or pool.run_all,
         )
     diverged = sum(not h.completed for h in histories)
     missing = sum(h.run_id not in found for h in histories)
@@ -106,12 +112,13 @@ def validate(settings: Settings, workspace: Workspace) -> StepResult:
     return replace(result, summary=f"{kept} runs accepted, {bad} quarantined", facts=facts)
 
 
-def pilot(settings: Settings, workspace: Workspace) -> StepResult:
+def pilot(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
     """Try the schedules that LODE and judge propose; find the plan that runs begin with."""
     task = settings.task
 
     def work() -> None:
         from components.pilots import run_pilots
+        from components.training import pool
 
         workspace.pilots(task).mkdir(parents=True, exist_ok=True)
         found: dict[str, Any] = {"runs": 0, "run_ids": [], "plan": [], "adopted": False}
@@ -121,6 +128,7 @@ def pilot(settings: Settings, workspace: Workspace) -> StepResult:
                 found = run_pilots(
                     replace(
                         asked,
+                        run_all=run_all or pool.run_all,
                         on_run=lambda note: advance(1, note),
                         on_fit=lambda note: advance(0, note),
                     )
@@ -291,16 +299,16 @@ def register(settings: Settings, workspace: Workspace) -> StepResult:
     return replace(result, summary=f"{facts['name']} version {facts['version']}", facts=facts)
 
 
-def train(settings: Settings, workspace: Workspace) -> StepResult:
+def train(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
     """Train the LODE-scheduled runs and the best of every baseline on the same fresh seeds."""
-    from components.training.pool import run_all
+    from components.training import pool
 
     started = time.perf_counter()
     workspace.check_writable()
     jobs = evaluation_jobs(settings, workspace)
     missing = _missing(jobs)
     with progress(f"train {settings.task}", len(jobs)) as advance:
-        histories = run_all(
+        histories = (run_all or pool.run_all)(
             jobs,
             workers=settings.sweep.workers,
             on_history=lambda job, history: advance(1, _note(history)),
@@ -338,7 +346,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> StepResult:
     return replace(result, summary=f"report in {workspace.page(task)}", facts=facts)
 
 
-STEPS: dict[str, Callable[[Settings, Workspace], StepResult]] = {
+STEPS: dict[str, Callable[..., StepResult]] = {
     "sweep": sweep,
     "validate": validate,
     "pilot": pilot,
@@ -348,6 +356,8 @@ STEPS: dict[str, Callable[[Settings, Workspace], StepResult]] = {
     "evaluate": evaluate,
 }
 
+
+TRAINING = ("sweep", "pilot", "train")  # the steps that take `run_all`
 
 STAMPED = (
     "validate",
@@ -548,7 +558,7 @@ def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
 def _what_matters(settings: Settings) -> dict[str, Any]:
     """The settings without those that change how fast a result comes, not what it is."""
     say = settings.model_dump(mode="json")
-    del say["sweep"]["workers"], say["training"]["device"]
+    del say["sweep"]["workers"], say["training"]["device"], say["execution"]
     return say
 
 

@@ -50,11 +50,13 @@ def run_flow(params: Path, overrides: tuple[str, ...], workspace: Workspace) -> 
         f"running under Prefect, in {server['prefect']}" if server else
         "running under Prefect, without a server (`make serve` starts one)", err=True,
     )  # fmt: skip
+    from flows.parameters import Changes
     from flows.pipeline import pipeline
 
     # read_settings has checked them
     pairs = (override.partition("=") for override in overrides)
-    pipeline(params, overrides={key.strip(): yaml.safe_load(value) for key, _, value in pairs})
+    others = {key.strip(): yaml.safe_load(value) for key, _, value in pairs}
+    pipeline(changes=Changes(others=others), params=params)
 
 
 def prefect_environment(workspace: Workspace, server: dict[str, Any] | None) -> dict[str, str]:

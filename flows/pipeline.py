@@ -17,32 +17,37 @@ from prefect.runtime import flow_run
 
 from components import steps
 from components.lock import only_one
-from components.settings import Settings, SettingsError, load
+from components.settings import Settings, SettingsError
 from components.steps import StepResult
-from components.workspace import Workspace, WorkspaceError
+from components.workspace import Workspace
 from flows.artifacts import publish
+from flows.fan_out import elsewhere
+from flows.inputs import read
+from flows.parameters import AS_IN_PARAMS, Changes
+from flows.parameters import Task as TaskName
 from flows.record import record
+from flows.retries import DELAYS, may_pass_next_time
 
 MINUTE, HOUR = 60, 60 * 60
 
 
 @flow(name="pipeline", flow_run_name=lambda: _flow_run_name())
 def pipeline(
+    task: TaskName = AS_IN_PARAMS,
+    changes: Changes = Changes(),  # noqa: B008  a frozen default, which the form shows
     params: Path = Path("params.yaml"),
-    task: str | None = None,
-    overrides: dict[str, Any] | None = None,
 ) -> str:
     """Learn a schedule from a sweep and compare it with the sweep's own schedules.
 
     Args:
-        params: the settings file; its folder is the workspace.
-        task: what to train, instead of the file's `task`.
-        overrides: dotted keys that replace the file's values, e.g. `{"sweep.seeds": [0, 1]}`.
+        task: what to train.
+        changes: what this run does differently from params.yaml.
+        params: the settings file on the worker; its folder is the workspace.
 
     Returns:
         The result table, as text.
     """
-    settings, workspace = read(params, task, overrides)
+    settings, workspace = read(params, task, changes.overrides())
     with only_one(workspace):
         sweep(settings, workspace)
         validate(settings, workspace)
@@ -52,17 +57,9 @@ def pipeline(
         train(settings, workspace)
         evaluate(settings, workspace)
         publish(settings, workspace)
-        if not (task or overrides):  # DVC knows params.yaml only
+        if task == AS_IN_PARAMS and not changes.overrides():  # DVC knows params.yaml only
             record(workspace, params)
     return steps.result_table(settings, workspace)
-
-
-def read(
-    params: Path, task: str | None = None, overrides: dict[str, Any] | None = None
-) -> tuple[Settings, Workspace]:
-    """The settings a flow run works with, and the workspace they lie in."""
-    replaced = {**({"task": task} if task else {}), **(overrides or {})}
-    return load(params, replaced), Workspace(Path(params).resolve().parent)
 
 
 def _step(
@@ -78,7 +75,12 @@ def _step(
     """
 
     def run(settings: Settings, workspace: Workspace) -> StepResult:
-        result = steps.STEPS[name](settings, workspace)
+        if name in steps.TRAINING:
+            deployment = "scheduled-training/gpu" if name == "train" else "sweep-shard/gpu"
+            who = elsewhere(settings, workspace, deployment)
+            result = steps.STEPS[name](settings, workspace, who)
+        else:
+            result = steps.STEPS[name](settings, workspace)
         done = f"{result.seconds:.1f} s" if result.ran else "up to date"
         line = f"{title(settings)}: {result.summary} ({done})"
         get_run_logger().info(line)
@@ -95,20 +97,9 @@ def _step(
         cache_policy=NO_CACHE,
         timeout_seconds=timeout,
         retries=retries,
-        retry_delay_seconds=5,
-        retry_condition_fn=_may_pass_next_time,
+        retry_delay_seconds=DELAYS[:retries] or None,
+        retry_condition_fn=may_pass_next_time,
     )(run)
-
-
-def _may_pass_next_time(task: Any, task_run: Any, state: Any) -> bool:
-    """A killed worker or an unreachable registry: yes. Bad settings, data or weights: no."""
-    try:
-        state.result()
-    except (ValueError, TypeError, WorkspaceError):
-        return False
-    except Exception:
-        return True
-    return False
 
 
 # Validation and fit are deterministic: they would fail again. The limits only end what hangs.
@@ -152,7 +143,8 @@ def _evaluation_runs(settings: Settings) -> int:
 def _flow_run_name() -> str:
     given = flow_run.parameters
     try:
-        settings, _ = read(given["params"], given["task"], given["overrides"])
+        changes = Changes.model_validate(given["changes"])
+        settings, _ = read(given["params"], given["task"], changes.overrides())
     except SettingsError:  # the run itself will say what is wrong
         return "pipeline · invalid settings"
     return f"pipeline {settings.task} · {settings.digest()[:8]}"

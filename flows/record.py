@@ -23,7 +23,7 @@ def record(workspace: Workspace, params: Path) -> None:
     """
     root = workspace.root
     known = (root / ".dvc").is_dir() and (root / "dvc.yaml").is_file()
-    if not known or Path(params).resolve() != root / "params.yaml":
+    if not known or Path(params).name != "params.yaml":
         return
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "commit", "--force", "--quiet"],

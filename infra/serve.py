@@ -1,27 +1,30 @@
-"""`make serve`: the Prefect server and the MLflow server on this machine, until Ctrl-C.
+"""`make serve`: Prefect, MLflow and a worker for each work pool on this machine, until Ctrl-C.
 
-Both listen on 127.0.0.1 only and use the files of the workspace: Prefect's database is
-`.lode/prefect`, MLflow's the database that params.yaml names. `.lode/serve.json` tells a flow where
-to report; it is removed when the servers stop.
+The servers listen on 127.0.0.1 only and use the files of the workspace: Prefect's database is in
+`.lode/prefect` (SQLite) or `.lode/postgres`, MLflow's the one that params.yaml names. The
+deployments of prefect.yaml are made, so that flows can be run from Prefect's page at once.
+`.lode/serve.json` tells a flow where to report; it is removed when the servers stop.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
+import postgres
 
 import flows  # noqa: F401  telemetry off, before anything else
 from components.files import write_text
@@ -31,8 +34,10 @@ from components.workspace import Workspace
 from flows.__main__ import running_server
 
 HOST = "127.0.0.1"
+DEPLOYMENTS = Path(__file__).resolve().parents[1] / "prefect.yaml"
 START_SECONDS = 180  # the first start migrates two databases
 STOP_SECONDS = 15
+RESTARTS, RESTART_SECONDS = 3, 120  # so many starts within so long are enough
 
 
 class ServeError(RuntimeError):
@@ -41,13 +46,37 @@ class ServeError(RuntimeError):
 
 @dataclass
 class Server:
-    """One server in a process group of its own, so that it can be stopped with its children."""
+    """One server in a process group of its own, so that it can be stopped with its children.
+
+    Attributes:
+        url: its page; empty: it has none.
+        healthy: whether it can be used now.
+        command, folder, environment, user: how it is started, and as whom (None: oneself).
+        stop_signal: what makes it stop in good order.
+        starts: when it was started (monotonic seconds), oldest first.
+    """
 
     name: str
     url: str
-    health: str
-    process: subprocess.Popen[bytes]
+    healthy: Callable[[], bool]
     log: Path
+    command: list[str]
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    user: str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    starts: list[float] = field(default_factory=list)
+
+    def start(self) -> Server:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab" if self.starts else "wb") as output:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, env={**os.environ, **self.environment},
+                user=self.user, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+        self.starts.append(time.monotonic())
+        return self
 
     def check_alive(self) -> None:
         code = self.process.poll()
@@ -58,16 +87,20 @@ class Server:
                 + "\n    ".join(end)
             )
 
-    def healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(self.url + self.health, timeout=5) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+    def keep_alive(self) -> None:
+        """Start it again if it has gone, but not if it goes again and again."""
+        if self.process.poll() is None:
+            return
+        recent = [t for t in self.starts if time.monotonic() - t < RESTART_SECONDS]
+        if len(recent) >= RESTARTS:
+            self.check_alive()
+        click.echo(f"{self.name} has gone (exit code {self.process.poll()}); starting it again")
+        self._signal(signal.SIGKILL)  # what is left of its children
+        self.start()
 
     def stop(self) -> None:
-        """SIGTERM to the whole group, SIGKILL to what is left of it after a while."""
-        self._signal(signal.SIGTERM)
+        """A signal to the whole group, SIGKILL to what is left of it after a while."""
+        self._signal(self.stop_signal)
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline and self._signal(0):
             self.process.poll()  # reaps it, else the group never empties
@@ -96,35 +129,101 @@ def free_port(wanted: int) -> int:
     raise ServeError(f"no free port on {HOST}")
 
 
-def start(name: str, workspace: Workspace, port: int, health: str, command: list[str],
-          **environment: str) -> Server:  # fmt: skip
-    """Start a server of the environment, its output in `.lode/serve/<name>.log`."""
-    log = workspace.state / "serve" / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command, "--host", HOST, "--port", str(port)],
-            cwd=workspace.root, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
-            stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
-    return Server(name, f"http://{HOST}:{port}", health, process, log)
+def log_of(workspace: Workspace, name: str) -> Path:
+    return workspace.state / "serve" / f"{name}.log"
 
 
-def start_prefect(workspace: Workspace, port: int) -> Server:
-    return start(
-        "prefect", workspace, port, "/api/health", ["prefect", "server", "start"],
-        PREFECT_HOME=str(workspace.state / "prefect"),
-        PREFECT_SERVER_UI_API_URL=f"http://{HOST}:{port}/api",
-    )  # fmt: skip
+def module(*arguments: str) -> list[str]:
+    """A Python module of this environment as a command."""
+    return [sys.executable, "-m", *arguments]
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def start_postgres(workspace: Workspace, socket_folder: Path) -> Server:
+    data = workspace.state / "postgres"
+    postgres.initialise(data)
+    return Server(
+        "postgres", "", lambda: postgres.ready(socket_folder), log_of(workspace, "postgres"),
+        postgres.command(data, socket_folder), Path("/"), user=postgres.user(),
+        stop_signal=signal.SIGINT,  # SIGTERM would wait for its clients to leave
+    ).start()  # fmt: skip
+
+
+def start_prefect(workspace: Workspace, port: int, database: str | None) -> Server:
+    url = f"http://{HOST}:{port}"
+    environment = {
+        "PREFECT_HOME": str(workspace.state / "prefect"),
+        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+    }
+    if database:
+        environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database
+    return Server(
+        "prefect", url, lambda: answers(f"{url}/api/health"), log_of(workspace, "prefect"),
+        module("prefect", "server", "start", "--host", HOST, "--port", str(port)),
+        workspace.root, environment,
+    ).start()  # fmt: skip
 
 
 def start_mlflow(workspace: Workspace, port: int, tracking_uri: str) -> Server:
-    return start(
-        "mlflow", workspace, port, "/health",
-        ["mlflow", "server", "--workers", "1", "--backend-store-uri", tracking_uri,
-         "--default-artifact-root", workspace.artifacts.as_uri()],
-        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",  # jobs of its LLM features
+    url = f"http://{HOST}:{port}"
+    return Server(
+        "mlflow", url, lambda: answers(f"{url}/health"), log_of(workspace, "mlflow"),
+        module("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
+               "--backend-store-uri", tracking_uri,
+               "--default-artifact-root", workspace.artifacts.as_uri()),
+        workspace.root,
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # jobs of its LLM features
+    ).start()  # fmt: skip
+
+
+def start_worker(workspace: Workspace, pool: str, prefect_url: str) -> Server:
+    """One worker; pool `gpu` trains, so it does one flow run at a time."""
+    name = f"{pool}-{socket.gethostname()}-{os.getpid()}"
+    limit = ["--limit", "1"] if pool == "gpu" else []
+    environment = {
+        "PREFECT_API_URL": f"{prefect_url}/api",
+        "PREFECT_HOME": str(workspace.state / "prefect"),
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "LODE_WORKSPACE": str(workspace.root),
+    }
+    return Server(
+        f"worker-{pool}", "", lambda: online(prefect_url, pool, name),
+        log_of(workspace, f"worker-{pool}"),
+        module("prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name,
+               *limit),
+        workspace.root, environment,
+    ).start()  # fmt: skip
+
+
+def online(prefect_url: str, pool: str, worker: str) -> bool:
+    """Whether Prefect's server has heard of the worker."""
+    request = urllib.request.Request(
+        f"{prefect_url}/api/work_pools/{pool}/workers/filter", b"{}",
+        {"Content-Type": "application/json"},
     )  # fmt: skip
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return any(w["name"] == worker and w["status"] == "ONLINE" for w in json.load(answer))
+    except OSError:
+        return False
+
+
+def make_deployments(workspace: Workspace, prefect_url: str) -> None:
+    done = subprocess.run(
+        module("flows.deploy", "--prefect-file", str(DEPLOYMENTS)), cwd=workspace.root,
+        capture_output=True, text=True,
+        env={**os.environ, "PREFECT_API_URL": f"{prefect_url}/api",
+             "PREFECT_HOME": str(workspace.state / "prefect")},
+    )  # fmt: skip
+    if done.returncode:
+        raise ServeError(f"the deployments could not be made: {done.stderr.strip()}")
 
 
 def wait_healthy(servers: list[Server]) -> None:
@@ -143,7 +242,7 @@ def wait_healthy(servers: list[Server]) -> None:
 def announced(workspace: Workspace, servers: list[Server]) -> Iterator[None]:
     """`.lode/serve.json` for as long as the servers are up."""
     path = workspace.state / "serve.json"
-    facts: dict[str, Any] = {server.name: server.url for server in servers}
+    facts: dict[str, Any] = {server.name: server.url for server in servers if server.url}
     facts |= {"pid": os.getpid(), "processes": [server.process.pid for server in servers]}
     write_text(path, json.dumps(facts))
     try:
@@ -152,7 +251,17 @@ def announced(workspace: Workspace, servers: list[Server]) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def serve(workspace: Workspace, tracking_uri: str, prefect_port: int, mlflow_port: int) -> None:
+@dataclass(frozen=True)
+class Options:
+    """What to serve; a port that is taken becomes a free one."""
+
+    prefect_port: int
+    mlflow_port: int
+    database: str
+    workers: bool
+
+
+def serve(workspace: Workspace, tracking_uri: str, options: Options) -> None:
     """Start the servers, say where they are, and stop them when told or when one has gone."""
     other = running_server(workspace)
     if other:
@@ -162,25 +271,54 @@ def serve(workspace: Workspace, tracking_uri: str, prefect_port: int, mlflow_por
         )
     servers: list[Server] = []
     try:
-        click.echo("starting the Prefect and MLflow servers …")
-        servers.append(start_prefect(workspace, free_port(prefect_port)))
-        if not tracking_uri.startswith("http"):  # else it is a server already
-            servers.append(start_mlflow(workspace, free_port(mlflow_port), tracking_uri))
-        wait_healthy(servers)
-        with announced(workspace, servers):
-            for server in servers:
-                click.echo(f"{server.name:8} {server.url}")
-            click.echo("`make demo` reports here now. Ctrl-C stops both.")
-            while True:
-                time.sleep(1)
+        with ExitStack() as folders:
+            start_all(servers, workspace, tracking_uri, options, folders)
+            with announced(workspace, servers):
                 for server in servers:
-                    server.check_alive()
+                    click.echo(f"{server.name:10} {server.url or 'is up'}")
+                click.echo("`make demo` reports here now. Ctrl-C stops everything.")
+                watch(servers)
     finally:
         # a second Ctrl-C must not leave half of them behind
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        for server in servers:
+        for server in reversed(servers):
             server.stop()
+
+
+def start_all(
+    servers: list[Server], workspace: Workspace, tracking_uri: str, options: Options,
+    folders: ExitStack,
+) -> None:  # fmt: skip
+    """Start everything in order; what has been started is in `servers`, whatever happens."""
+    database = None
+    if options.database == "postgresql":
+        click.echo("starting PostgreSQL …")
+        socket_folder = postgres.socket_folder()
+        folders.callback(shutil.rmtree, socket_folder, ignore_errors=True)
+        servers.append(start_postgres(workspace, socket_folder))
+        wait_healthy(servers)
+        postgres.create_database(socket_folder, "prefect")
+        database = postgres.url(socket_folder, "prefect")
+    click.echo("starting the Prefect and MLflow servers …")
+    prefect = start_prefect(workspace, free_port(options.prefect_port), database)
+    servers.append(prefect)
+    if not tracking_uri.startswith("http"):  # else it is a server already
+        servers.append(start_mlflow(workspace, free_port(options.mlflow_port), tracking_uri))
+    wait_healthy(servers)
+    if options.workers:
+        click.echo("making the deployments, starting the workers …")
+        make_deployments(workspace, prefect.url)
+        servers.extend(start_worker(workspace, pool, prefect.url) for pool in ("cpu", "gpu"))
+        wait_healthy(servers)
+
+
+def watch(servers: list[Server]) -> None:
+    """Until a signal comes; what has gone is started again, and is an error if it goes for good."""
+    while True:
+        time.sleep(1)
+        for server in servers:
+            server.keep_alive()
 
 
 @click.command()
@@ -188,8 +326,15 @@ def serve(workspace: Workspace, tracking_uri: str, prefect_port: int, mlflow_por
               default=Path("params.yaml"), show_default=True)  # fmt: skip
 @click.option("--prefect-port", default=4200, show_default=True, help="Taken: a free one.")
 @click.option("--mlflow-port", default=5000, show_default=True, help="Taken: a free one.")
-def main(params: Path, prefect_port: int, mlflow_port: int) -> None:
-    """Serve the Prefect and the MLflow user interface on this machine until Ctrl-C."""
+@click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite",
+              show_default=True,
+              help="Prefect's; postgresql (the system's package) bears many workers.")  # fmt: skip
+@click.option("--workers/--no-workers", default=True, show_default=True,
+              help="Make the deployments and start a worker for each work pool.")  # fmt: skip
+def main(
+    params: Path, prefect_port: int, mlflow_port: int, database: str, workers: bool
+) -> None:  # fmt: skip
+    """Serve Prefect, MLflow and a worker for each work pool on this machine until Ctrl-C."""
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -198,10 +343,11 @@ def main(params: Path, prefect_port: int, mlflow_port: int) -> None:
         signal.signal(number, stop)  # also where the shell had them ignored (`&`)
     try:
         settings, workspace = load(params), Workspace(params.resolve().parent)
-        serve(workspace, tracking_uri(settings, workspace), prefect_port, mlflow_port)
+        options = Options(prefect_port, mlflow_port, database, workers)
+        serve(workspace, tracking_uri(settings, workspace), options)
     except KeyboardInterrupt:
         click.echo("stopped")
-    except (ServeError, SettingsError) as error:
+    except (ServeError, SettingsError, postgres.PostgresError) as error:
         click.echo(f"serve: {error}", err=True)
         sys.exit(1)
 

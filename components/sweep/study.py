@@ -14,7 +14,7 @@ import optuna
 
 from components.training.execute import Job
 from components.training.history import History
-from components.training.pool import run_all
+from components.training.pool import RunAll, run_all
 
 TPE_ROUND = 4  # configurations asked at once; times the seeds, enough to keep workers busy
 
@@ -65,8 +65,12 @@ def run_sweep(
     *,
     workers: int | None = None,
     on_history: Callable[[Job, History], None] = lambda job, history: None,
+    run_all: RunAll = run_all,
 ) -> list[History]:
     """Do every run of the plan that is not on disk and return all histories.
+
+    Args:
+        run_all: who trains.
 
     Raises:
         components.training.pool.WorkerDiedError: a worker was killed; call again to go on.

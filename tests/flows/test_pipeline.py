@@ -43,9 +43,9 @@ def failed(error: Exception) -> Any:
 
 @pytest.mark.parametrize("error", [WorkerDiedError("killed"), OSError("registry unreachable")])
 def test_what_may_pass_next_time_is_tried_again(error: Exception) -> None:
-    from flows.pipeline import _may_pass_next_time
+    from flows.retries import may_pass_next_time
 
-    assert _may_pass_next_time(None, None, failed(error))
+    assert may_pass_next_time(None, None, failed(error))
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_what_may_pass_next_time_is_tried_again(error: Exception) -> None:
     [SettingsError("x"), HistoryError("x"), ValidationError("x"), WorkspaceError("disk full")],
 )
 def test_what_would_fail_again_is_not(error: Exception) -> None:
-    from flows.pipeline import _may_pass_next_time
+    from flows.retries import may_pass_next_time
 
-    assert not _may_pass_next_time(None, None, failed(error))
+    assert not may_pass_next_time(None, None, failed(error))
 
 
 def test_only_steps_that_meet_the_outside_world_are_tried_again() -> None:
@@ -85,7 +85,7 @@ def test_names_count_what_is_done(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_overrides_reach_the_settings() -> None:
-    from flows.pipeline import read
+    from flows.inputs import read
 
     overrides = {"training.points": 50, "sweep.seeds": [7, 8]}
     settings, workspace = read(ROOT / "params.yaml", "fashion-mnist-cnn", overrides)
@@ -96,7 +96,7 @@ def test_overrides_reach_the_settings() -> None:
 def fail_times(times: int, error: Exception) -> tuple[Callable[..., StepResult], list[int]]:
     calls: list[int] = []
 
-    def step(settings: Settings, workspace: Workspace) -> StepResult:
+    def step(settings: Settings, workspace: Workspace, run_all: object) -> StepResult:
         calls.append(1)
         if len(calls) <= times:
             raise error

@@ -1,0 +1,135 @@
+"""`make deploy`: work pools, deployments and the watch over dead flow runs, on a Prefect server.
+
+Everything is created or brought up to date; what runs is not disturbed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+import flows  # noqa: F401  telemetry off, before anything else
+from components.workspace import Workspace
+from flows.__main__ import prefect_environment, running_server
+
+POOLS = {
+    "cpu": "Pipelines, nightly retraining: what thinks.",
+    "gpu": "Trainings, one at a time on each worker: start one worker per GPU, with --limit 1.",
+}
+HEARTBEAT = timedelta(seconds=30)  # as in prefect.yaml
+DEAD_AFTER = 3 * HEARTBEAT
+WATCH = "lode: mark dead flow runs as crashed"
+
+
+class DeployError(RuntimeError):
+    """Nothing can be deployed; the message says why and what to do."""
+
+
+def create_pools() -> None:
+    """The process pools `cpu` and `gpu`, where they are missing."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as client:
+        for name, description in POOLS.items():
+            try:
+                client.create_work_pool(
+                    WorkPoolCreate(
+                        name=name, description=description, type="process",
+                        base_job_template=template,
+                    )
+                )  # fmt: skip
+            except ObjectAlreadyExists:
+                continue
+
+
+def watch_heartbeats() -> None:
+    """Mark a flow run whose heartbeats stop as crashed: its process or machine is gone.
+
+    Prefect itself would show it as running for ever, and who waits for it would wait as long.
+    """
+    from prefect.automations import Automation
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.automations import EventTrigger, Posture
+    from prefect.events.schemas.events import ResourceSpecification
+
+    beat = "prefect.flow-run.heartbeat"
+    ends = ("Completed", "Failed", "Cancelled", "Cancelling", "Crashed", "Paused", "Suspended")
+    automation = Automation(
+        name=WATCH,
+        description=f"No heartbeat for {DEAD_AFTER.seconds} s: process or machine is gone.",
+        trigger=EventTrigger(
+            after={beat},
+            expect={beat, *(f"prefect.flow-run.{end}" for end in ends)},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=DEAD_AFTER,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, message="its heartbeat stopped: process or machine is gone"
+            )
+        ],
+    )
+    try:
+        Automation.read(name=WATCH)  # type: ignore[unused-coroutine]
+    except ValueError:  # there is none
+        automation.create()  # type: ignore[unused-coroutine]  # here it blocks
+
+
+def deploy(prefect_file: Path) -> None:
+    """Write the deployments of `prefect_file` to the server."""
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all",
+         "--prefect-file", str(prefect_file)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode:
+        end = (done.stdout + done.stderr).strip().splitlines()[-12:]
+        raise DeployError(f"{prefect_file} was not deployed:\n    " + "\n    ".join(end))
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--prefect-file", type=click.Path(dir_okay=False, exists=True, path_type=Path),
+              default=Path("prefect.yaml"), show_default=True)  # fmt: skip
+def main(prefect_file: Path) -> None:
+    """Create work pools, deployments and the watch over dead flow runs on the Prefect server.
+
+    The server is that of PREFECT_API_URL, or else the one of `make serve`.
+    """
+    workspace = Workspace(Path.cwd())
+    server = running_server(workspace)
+    if not (server or os.environ.get("PREFECT_API_URL")):
+        raise click.ClickException(
+            "no Prefect server: start one with `make serve`, or set PREFECT_API_URL"
+        )
+    os.environ.update(prefect_environment(workspace, server))
+    try:
+        create_pools()
+        deploy(prefect_file)
+        watch_heartbeats()
+    except DeployError as error:
+        raise click.ClickException(str(error)) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("httpx", "prefect", "httpcore"):
+            raise
+        raise click.ClickException(f"{os.environ['PREFECT_API_URL']}: {error}") from None
+    click.echo(f"deployed to {os.environ['PREFECT_API_URL']}; workers are started with")
+    for name in POOLS:
+        limit = " --limit 1" if name == "gpu" else ""
+        click.echo(f"    prefect worker start --type process --pool {name}{limit}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What every flow begins with: the settings, and the workspace they lie in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from components.settings import Settings, load
+from components.workspace import Workspace
+from flows.parameters import AS_IN_PARAMS
+
+# A worker starts a flow run in an empty folder; where its workspace is, its machine says.
+WORKSPACE = "LODE_WORKSPACE"
+
+
+def read(
+    params: Path, task: str | None = None, overrides: dict[str, Any] | None = None
+) -> tuple[Settings, Workspace]:
+    """The settings a flow run works with, and the workspace they lie in.
+
+    Args:
+        task: instead of the file's; `AS_IN_PARAMS` or None: the file's.
+        params: a relative path is meant from `$LODE_WORKSPACE`, or from the current folder.
+    """
+    path = Path(os.environ.get(WORKSPACE, ".")) / params
+    chosen = {"task": task} if task and task != AS_IN_PARAMS else {}
+    replaced = {**chosen, **(overrides or {})}
+    return load(path, replaced), Workspace(path.resolve().parent)

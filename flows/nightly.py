@@ -1,0 +1,5 @@
+from prefect import flow
+
+
+@flow(name="nightly-retraining")
+def nightly_retraining() -> None: ...

@@ -1,0 +1,123 @@
+"""What a worker does: train the runs it is handed, one after the other, on its device.
+
+Both flows are the same work and differ in who asks: a sweep (or its pilots), or somebody who wants
+networks trained under a scheduler. Each finished run is on disk at once, and a run that another
+worker has done meanwhile is read, so nothing is lost with a worker and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from components.single_run import job_of
+from components.training.execute import Job
+from components.training.history import History
+from components.workspace import Workspace
+from flows.inputs import read
+from flows.parameters import AS_IN_PARAMS, RunRequest, Scheduler, Task
+from flows.retries import DELAYS, may_pass_next_time
+
+HOUR = 60 * 60
+
+
+@task(name="train-run", task_run_name="{title}", cache_policy=NO_CACHE, timeout_seconds=24 * HOUR,
+      retries=len(DELAYS), retry_delay_seconds=DELAYS,
+      retry_condition_fn=may_pass_next_time)  # fmt: skip
+def train_run(title: str, run: RunRequest, root: Path) -> str:
+    """One run; returns its line for the log."""
+    import torch
+
+    from components.training.execute import execute
+
+    torch.set_num_threads(1)  # as everywhere: the same bits wherever a run is trained
+    workspace = Workspace(root)
+    job = run.job(workspace)
+    claims = workspace.state / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    # Two workers may be handed the same run after one was taken for dead; the second waits here
+    # and then finds the history.
+    with FileLock(claims / f"{job.spec.run_id}.lock"):
+        return said(execute(job))
+
+
+def train_all(jobs: Sequence[Job], workspace: Workspace) -> None:
+    """Every job that has no history yet."""
+    workspace.check_writable()
+    log = get_run_logger()
+    for number, job in enumerate(jobs, 1):
+        run = RunRequest.of(job, workspace)
+        line = train_run(f"{job.spec.task} {job.spec.describe()}", run, workspace.root)
+        log.info(f"{number} of {len(jobs)}: {line}")
+
+
+def said(history: History) -> str:
+    best = history.meta["best_val_metric"]
+    return f"{history.describe()}: " + (f"{best:.4f}" if best is not None else "diverged")
+
+
+@flow(name="sweep-shard", flow_run_name=lambda: _named_after_runs(), log_prints=False)
+def sweep_shard(runs: list[RunRequest], params: Path = Path("params.yaml")) -> None:
+    """Train a part of a sweep on this worker; `pipeline` with execution `workers` starts these.
+
+    Args:
+        runs: what to train; those whose history exists are skipped.
+        params: the settings file on this worker; its folder is the workspace.
+    """
+    _, workspace = read(params)
+    train_all([run.job(workspace) for run in runs], workspace)
+
+
+@flow(name="scheduled-training", flow_run_name=lambda: _named_after_runs())
+def scheduled_training(
+    scheduler: Scheduler = "lode",
+    seeds: list[int] = [0],  # noqa: B006  the form shows it
+    task: Task = AS_IN_PARAMS,
+    peak_lr: float | None = None,
+    params: Path = Path("params.yaml"),
+    runs: list[RunRequest] | None = None,
+) -> None:
+    """Train networks under a scheduler, one per seed; histories go to data/scheduled.
+
+    Args:
+        scheduler: what sets the learning rate; lode needs a fitted LODE.
+        seeds: one training each.
+        task: what to train.
+        peak_lr: peak learning rate of a parametric scheduler; empty: the best of the sweep.
+        params: the settings file on this worker; its folder is the workspace.
+        runs: filled in by the pipeline: train exactly these.
+    """
+    settings, workspace = read(params, task)
+    if runs is not None:
+        jobs = [run.job(workspace) for run in runs]
+    else:
+        jobs = [
+            replace(
+                job_of(settings, workspace, scheduler, peak_lr, seed),
+                histories=workspace.scheduled(settings.task),
+            )
+            for seed in seeds
+        ]
+    train_all(jobs, workspace)
+
+
+def _named_after_runs() -> str:
+    return run_name(flow_run.flow_name or "", flow_run.parameters)
+
+
+def run_name(flow_name: str, given: dict[str, Any]) -> str:
+    """`sweep-shard mnist1d-cnn · 5 runs from onecycle 0.05 seed 3`."""
+    runs = given.get("runs")
+    if not runs:
+        seeds = given.get("seeds") or []
+        what = f"{given.get('scheduler')} seeds {', '.join(map(str, seeds))}"
+        return f"{flow_name} {given.get('task')} · {what}"
+    spec = RunRequest.model_validate(runs[0]).spec
+    return f"{flow_name} {spec.task} · {len(runs)} runs from {spec.describe()}"
