@@ -1,6 +1,6 @@
 # The few commands people type. Each one sets up .venv first, which takes no time once it is there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve repro test lint bench clean clean-all
+.PHONY: help setup demo serve deploy repro test lint bench clean clean-all
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,7 +17,9 @@ export DVC_NO_ANALYTICS := true
 help:
 	@echo "make demo    the whole pipeline on params.yaml: sweep, validate, fit, register, train,"
 	@echo "             evaluate; ends with the result table (ARGS='--set task=…' changes settings)"
-	@echo "make serve   the Prefect and MLflow user interfaces on this machine; Ctrl-C stops both"
+	@echo "make serve   Prefect, MLflow and workers on this machine, with their user interfaces; Ctrl-C"
+	@echo "             stops them (ARGS='--database postgresql' for more than a few workers)"
+	@echo "make deploy  the deployments of prefect.yaml on a server elsewhere (PREFECT_API_URL)"
 	@echo "make repro   the same pipeline as DVC stages (dvc repro)"
 	@echo "make test    every test              (ARGS='tests/lode -k solver' chooses)"
 	@echo "make lint    ruff, mypy, import-linter"
@@ -33,6 +35,9 @@ demo: setup
 
 serve: setup
 	@$(BIN)/python infra/serve.py $(ARGS)
+
+deploy: setup
+	@$(BIN)/python -m flows.deploy $(ARGS)
 
 repro: setup
 	@$(BIN)/dvc repro $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -9,9 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+class DiskFullError(OSError):
+    """No room for a file; the message names it and the remedy. What was there is untouched."""
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it on success and removed on failure."""
+    """A temporary name beside `path`, renamed to it on success and removed on failure.
+
+    Raises:
+        DiskFullError: the disk, or one's share of it, is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -19,6 +28,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            f"{path}: no space left on the disk; free some and start again (finished is kept)"
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -28,14 +28,11 @@ from components.training.history import History, read_history
 from components.training.pool import RunAll
 from components.workspace import Workspace
 from flows.parameters import RunRequest
+from flows.retries import FanOutError
 
 POLL_SECONDS = 2.0
 UNSEEN_SECONDS = 60.0  # a shard that no worker took so long is worth a word
 TRIES = 3  # of one shard, in a row, without one more finished run
-
-
-class FanOutError(RuntimeError):
-    """Runs could not be trained elsewhere; the message says which, why, and what to do."""
 
 
 OnHistory = Callable[[Job, History], None]

@@ -51,3 +51,11 @@ def test_bench_decision(datasets: Path) -> None:
     assert re.fullmatch(r"share of a run: .* % inside .* % paired \(target 5\)", last)
     for part in ("n = 2", "1,200 points decoded", "a short fit", "N = 20, T = 10", "(target 15)"):
         assert part in out
+
+
+@pytest.mark.slow
+def test_bench_orchestration(datasets: Path) -> None:
+    few = ("--updates", "100", "--seeds", "1", "--repetitions", "2")
+    out = said("bench_orchestration.py", "--data", datasets, *few)
+    assert len(re.findall(r"^bare \d+\.\d s, flow \d+\.\d s: [+-]", out, re.MULTILINE)) == 2
+    assert re.fullmatch(r"Prefect adds [+-]\d+\.\d % \(target 2\)", out.splitlines()[-1])

@@ -5,8 +5,8 @@
 
 Trains every shape, and the sweep's best, on screening seeds (200 …, never reported on); prints them
 by mean test metric. The shapes' peaks are 0.6 to 1.4 times that of the sweep's best. The first of
-them is then compared with the sweep's best on other seeds (500 …). Finished runs
-are kept in `.lode/research`, so a second call is instant.
+them is then compared with the sweep's best on other seeds (500 …). Finished runs are kept in
+`.lode/research`, so a second call is instant.
 """
 
 from __future__ import annotations
@@ -140,13 +140,14 @@ def main() -> None:
     for name in ranked:
         print(f"{screened[name].mean():.4f} ± {screened[name].std(ddof=1):.4f}  {name}")
     # The best of many on few seeds is flattered: what it is worth, others must say.
-    pair = {name: found[name] for name in (ranked[0], ours)}
+    first = next(name for name in ranked if name != ours)
+    pair = {name: found[name] for name in (first, ours)}
     fresh = range(500, 500 + options.confirm)
     best, base = tests(options.task, pair, fresh, options.points).values()
     difference = paired_difference(dict(zip(fresh, best, strict=True)),
                                    dict(zip(fresh, base, strict=True)))  # fmt: skip
     print(
-        f"{ranked[0]} less the sweep's best on {len(fresh)} other seeds: {difference.mean:+.4f} "
+        f"{first} less the sweep's best on {len(fresh)} other seeds: {difference.mean:+.4f} "
         f"({difference.low:+.4f} to {difference.high:+.4f})"
     )
 

@@ -1,0 +1,100 @@
+"""What Prefect adds to a sweep: the flow's sweep step against the bare runs.
+
+    .venv/bin/python tests/benchmarks/bench_orchestration.py      (--help for its options)
+
+Both train the same runs with the same number of processes into an empty folder: *bare* calls
+`components/training/pool.run_all`, *flow* runs `flows/pipeline.sweep` as the only task of a flow,
+from the call of the flow to its return (flow run, task run, states, logs; settings read, jobs
+made), on a Prefect server on this machine (PREFECT_API_URL, else one started here and warmed up).
+Python's imports are not counted, they are paid once per process. Each repetition times both, in
+changing order. The last line gives the median of the differences in per cent of the bare runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+import flows  # noqa: F401  telemetry off, before anything else
+from components.settings import Settings, load
+from components.steps import sweep_plan
+from components.training.pool import run_all
+from components.workspace import Workspace
+
+TARGET = 2.0  # per cent
+
+
+def a_workspace(root: Path, data: Path, updates: int, seeds: int) -> tuple[Settings, Workspace]:
+    """A new folder with settings; the data sets are shared."""
+    (root / "data").mkdir(parents=True)
+    (root / "data/datasets").symlink_to(data.resolve())
+    params = {"task": "mnist1d-cnn", "training": {"updates": updates},
+              "sweep": {"peak_lrs": [0.01, 0.05], "seeds": list(range(seeds))}}  # fmt: skip
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    return load(root / "params.yaml"), Workspace(root)
+
+
+def bare(settings: Settings, workspace: Workspace) -> float:
+    jobs = sweep_plan(settings, workspace).grid_jobs()
+    began = time.perf_counter()
+    run_all(jobs)
+    return time.perf_counter() - began
+
+
+def orchestrated(settings: Settings, workspace: Workspace) -> float:
+    from prefect import flow
+
+    from flows.inputs import read
+    from flows.pipeline import sweep
+
+    @flow(name="bench")
+    def bench(params: Path) -> None:
+        sweep(*read(params))
+
+    began = time.perf_counter()
+    bench(workspace.root / "params.yaml")
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("data/datasets"))
+    parser.add_argument("--updates", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=6, help="of 8 configurations each")
+    parser.add_argument("--repetitions", type=int, default=2)
+    arguments = parser.parse_args()
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    ways = {"bare": bare, "flow": orchestrated}
+    differences = []
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ.setdefault("PREFECT_HOME", f"{scratch}/prefect")
+        os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        for name, way in ways.items():  # pays for what only the first pays for
+            way(*a_workspace(Path(scratch, f"warm-{name}"), arguments.data, 100, 1))
+        for repetition in range(arguments.repetitions):
+            took = {}
+            for name in list(ways)[:: 1 if repetition % 2 else -1]:
+                root = Path(scratch, f"{name}-{repetition}")
+                took[name] = ways[name](
+                    *a_workspace(root, arguments.data, arguments.updates, arguments.seeds)
+                )
+            differences.append(100 * (took["flow"] / took["bare"] - 1))
+            print(f"bare {took['bare']:.1f} s, flow {took['flow']:.1f} s: {differences[-1]:+.1f} %")
+    print(
+        f"{8 * arguments.seeds} runs of {arguments.updates} updates, n = {len(differences)} pairs, "
+        f"load {os.getloadavg()[0]:.1f}\n\n"
+        f"Prefect adds {statistics.median(differences):+.1f} % (target {TARGET:g})"
+    )
+
+
+if __name__ == "__main__":
+    main()

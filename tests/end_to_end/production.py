@@ -1,0 +1,143 @@
+"""Real servers for the tests: `make serve` on PostgreSQL, with workers, and questions to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+def clean_environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+
+
+def ask(url: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        url, data, {"Content-Type": "application/json"}, method=method
+    )  # fmt: skip
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait for a true value and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := true():
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def kill_session(pid: int) -> None:
+    """SIGKILL to a process and all that it started: a machine that has lost its power."""
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == pid:
+                os.kill(int(entry.name), signal.SIGKILL)
+        except (OSError, IndexError, ValueError):
+            continue
+
+
+@dataclass
+class Production:
+    """A workspace in which everything of `make serve` is up."""
+
+    root: Path
+    facts: dict[str, Any]
+    process: subprocess.Popen[str]
+
+    @property
+    def prefect(self) -> str:
+        return str(self.facts["prefect"])
+
+    @property
+    def api(self) -> str:
+        return f"{self.prefect}/api"
+
+    def start(self, deployment: str, **parameters: Any) -> str:
+        """A new flow run's id, as the page's button makes one."""
+        found = ask(f"{self.api}/deployments/name/{deployment}")
+        run = ask(
+            f"{self.api}/deployments/{found['id']}/create_flow_run", {"parameters": parameters}
+        )
+        return str(run["id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return dict(ask(f"{self.api}/flow_runs/{run_id}"))
+
+    def end_of(self, run_id: str, seconds: float = 280) -> dict[str, Any]:
+        """The flow run when it has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            try:
+                run = self.run(run_id)
+            except OSError:  # the server is being restarted
+                return None
+            return run if run["state_type"] in FINAL else None
+
+        return dict(until(ended, seconds, f"the end of flow run {run_id}"))
+
+    def runs(self, **filters: Any) -> list[dict[str, Any]]:
+        return list(ask(f"{self.api}/flow_runs/filter", {"flow_runs": filters}))
+
+    def log(self, run_id: str) -> str:
+        asked = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200}
+        return "\n".join(line["message"] for line in ask(f"{self.api}/logs/filter", asked))
+
+    def worker(self, pool: str, name: str) -> subprocess.Popen[bytes]:
+        """One more worker, in a session of its own."""
+        log = (self.root / f"{name}.log").open("wb")
+        return subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool",
+             pool, "--name", name, "--limit", "1"],
+            cwd=self.root, stdout=log, stderr=log, start_new_session=True,
+            env={**clean_environment(), "PREFECT_API_URL": self.api,
+                 "PREFECT_HOME": str(self.root / f"{name}-home"),
+                 "PREFECT_WORKER_QUERY_SECONDS": "1", "LODE_WORKSPACE": str(self.root)},
+        )  # fmt: skip
+
+    def server_pid(self, name: str) -> int:
+        """Of one of the servers, as it runs now."""
+        for entry in Path("/proc").iterdir():
+            try:
+                command = (entry / "cmdline").read_text().split("\0")
+            except OSError:
+                continue
+            if name == "postgres" and f"{self.root}/.lode/postgres" in command:
+                return int(entry.name)
+            if name == "mlflow" and f"sqlite:///{self.root}/mlflow.db" in command:
+                return int(entry.name)
+        raise AssertionError(f"no {name} runs")
+
+
+def serve(folder: Path, settings: str) -> Production:
+    (folder / "params.yaml").write_text(settings)
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "infra/serve.py"), "--database=postgresql",
+         "--prefect-port=0", "--mlflow-port=0"],
+        cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    announced = folder / ".lode/serve.json"
+    deadline = time.monotonic() + 280
+    while not announced.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if not announced.exists():
+        process.terminate()
+        raise AssertionError(process.communicate()[0])
+    return Production(folder, json.loads(announced.read_text()), process)
