@@ -226,12 +226,15 @@ class ExecutionSettings(_Section):
     `make deploy` and a worker on every machine; `dask`, a Dask cluster (`pip install
     lode-pipeline[dask]`). `runs_per_shard`: how many runs one worker is handed at a time, so that
     its start (some 10 s) is shared; what a killed worker had finished of them stays.
-    `dask_address`: of the scheduler; null starts a cluster on this machine.
+    `dask_address`: of the scheduler; null starts a cluster on this machine. `store`: an fsspec URL,
+    e.g. `s3://bucket/lode`, through which histories and LODEs travel where workers do not see the
+    workspace's folder; null: they do.
     """
 
     mode: Literal["local", "workers", "dask"] = "local"
     runs_per_shard: PositiveInt = 5
     dask_address: str | None = None
+    store: str | None = None
 
 
 class RegistrySettings(_Section):

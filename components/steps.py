@@ -142,7 +142,7 @@ def pilot(settings: Settings, workspace: Workspace, run_all: RunAll | None = Non
 
 def _said_of(pilots: dict[str, Any]) -> str:
     if not pilots["runs"]:
-        return "no pilots: the controller is `paper`, or too few runs are asked for"
+        return "no pilots (pilots.runs is 0, the sweep is tiny, or the controller is `paper`)"
     said = f"{pilots['runs']} runs, {pilots['diverged']} diverged; "
     gain = pilots["gain"]
     if gain["mean"] is None:

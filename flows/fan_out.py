@@ -23,6 +23,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from components.settings import Settings
+from components.store import Store
 from components.training.execute import Job
 from components.training.history import History, read_history
 from components.training.pool import RunAll
@@ -46,14 +47,19 @@ def elsewhere(settings: Settings, workspace: Workspace, deployment: str) -> RunA
     """
     execution = settings.execution
     if execution.mode == "workers":
-        return over_workers(workspace, deployment, execution.runs_per_shard)
+        return over_workers(workspace, deployment, execution.runs_per_shard, execution.store)
     if execution.mode == "dask":
         return over_dask(workspace, execution.dask_address)
     return None
 
 
-def over_workers(workspace: Workspace, deployment: str, runs_per_shard: int) -> RunAll:
+def over_workers(
+    workspace: Workspace, deployment: str, runs_per_shard: int, store_url: str | None = None
+) -> RunAll:
     """Runs as shards of `deployment`; returns when all histories are there.
+
+    Args:
+        store_url: where the workers leave histories; None: in the same folder.
 
     Raises (the function returned):
         FanOutError: no such deployment, a shard failed, or was killed again and again.
@@ -66,11 +72,12 @@ def over_workers(workspace: Workspace, deployment: str, runs_per_shard: int) -> 
         on_history: OnHistory = lambda job, history: None,
     ) -> list[History]:
         jobs = list(jobs)
-        arrivals = _Arrivals(jobs, on_history)
+        store = Store(store_url, workspace.root) if store_url else None
+        arrivals = _Arrivals(jobs, on_history, store)
         shards = [_Shard(part) for part in split(arrivals.collect(), runs_per_shard)]
         while shards:
             for shard in shards:
-                _attend(shard, workspace, deployment)
+                _attend(shard, workspace, deployment, store)
             arrivals.collect()
             shards = [shard for shard in shards if shard.missing]
             if shards:
@@ -88,14 +95,18 @@ def split(jobs: Sequence[Job], size: int) -> list[list[Job]]:
 
 
 class _Arrivals:
-    """Histories as they appear on disk, each told of once."""
+    """Histories as they appear on disk or in the store, each told of once."""
 
-    def __init__(self, jobs: Sequence[Job], on_history: OnHistory) -> None:
-        self.jobs, self.on_history = jobs, on_history
+    def __init__(
+        self, jobs: Sequence[Job], on_history: OnHistory, store: Store | None = None
+    ) -> None:
+        self.jobs, self.on_history, self.store = jobs, on_history, store
         self.found: dict[int, History] = {}
 
     def collect(self) -> list[Job]:
         """Look; returns the jobs that are still missing."""
+        if self.store:
+            fetch([job for i, job in enumerate(self.jobs) if i not in self.found], self.store)
         for index, job in enumerate(self.jobs):
             if index not in self.found and job.path.exists():
                 self.found[index] = read_history(job.path)
@@ -104,6 +115,15 @@ class _Arrivals:
 
     def histories(self) -> list[History]:
         return [self.found[index] for index in range(len(self.jobs))]
+
+
+def fetch(jobs: Sequence[Job], store: Store) -> None:
+    """Bring the histories that the store has and this machine has not."""
+    missing = [job for job in jobs if not job.path.exists()]
+    there = {folder: store.names(folder) for folder in {job.histories for job in missing}}
+    for job in missing:
+        if job.path.name in there[job.histories]:
+            store.get(job.path)
 
 
 @dataclass
@@ -121,13 +141,15 @@ class _Shard:
         return [job for job in self.jobs if not job.path.exists()]
 
 
-def _attend(shard: _Shard, workspace: Workspace, deployment: str) -> None:
+def _attend(
+    shard: _Shard, workspace: Workspace, deployment: str, store: Store | None = None
+) -> None:
     """Hand the shard out, look how it goes, or hand out again what a dead worker left."""
     left = shard.missing
     if not left:
         return
     if shard.run is None:
-        shard.run = _hand_out(left, shard.tries, workspace, deployment)
+        shard.run = _hand_out(left, shard.tries, workspace, deployment, store)
         shard.handed_out = time.monotonic()
         return
     shard.run = _look(shard.run)
@@ -139,12 +161,16 @@ def _attend(shard: _Shard, workspace: Workspace, deployment: str) -> None:
     named = f"{shard.run.name} ({shard.run.id})"
     if state.type in (StateType.FAILED, StateType.CANCELLED, StateType.CANCELLING):
         raise FanOutError(f"{named}: {state.name}: {state.message or 'no message'}")
-    if not shard.missing:  # finished between the two looks
+    if store:
+        fetch(left, store)
+    left = shard.missing
+    if not left:  # finished between the two looks
         return
     if state.type == StateType.COMPLETED and shard.tries == 0 and len(left) == len(shard.jobs):
         raise FanOutError(
             f"{named} has completed, but {left[0].path} is not here: its worker must see the same "
-            f"workspace folder as this flow run ({workspace.root}); set LODE_WORKSPACE there"
+            f"workspace folder as this flow run ({workspace.root}): set LODE_WORKSPACE there, or "
+            "execution.store here"
         )
     shard.tries = shard.tries + 1 if len(left) == len(shard.jobs) else 1
     if shard.tries >= TRIES:
@@ -156,7 +182,14 @@ def _attend(shard: _Shard, workspace: Workspace, deployment: str) -> None:
     shard.jobs, shard.run, shard.warned = left, None, False
 
 
-def _hand_out(jobs: list[Job], tries: int, workspace: Workspace, deployment: str) -> FlowRun:
+def _hand_out(
+    jobs: list[Job], tries: int, workspace: Workspace, deployment: str, store: Store | None
+) -> FlowRun:
+    if store:
+        for folder in {job.lode for job in jobs if job.lode}:
+            for path in sorted(folder.iterdir()):
+                store.put(path)
+    parameters = {"store": store.url} if store else {}
     runs = [RunRequest.of(job, workspace).model_dump(mode="json") for job in jobs]
     names = json.dumps([*(job.spec.run_id for job in jobs), deployment])
     try:
@@ -164,7 +197,10 @@ def _hand_out(jobs: list[Job], tries: int, workspace: Workspace, deployment: str
         while True:
             key = f"{hashlib.sha256(names.encode()).hexdigest()[:20]}-{tries}"
             run = run_deployment(
-                deployment, parameters={"runs": runs}, timeout=0, idempotency_key=key
+                deployment,
+                parameters={"runs": runs, **parameters},
+                timeout=0,
+                idempotency_key=key,
             )
             assert isinstance(run, FlowRun)
             if run.state is None or not run.state.is_final():

@@ -18,8 +18,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from components.single_run import job_of
+from components.store import Store
 from components.training.execute import Job
-from components.training.history import History
+from components.training.history import History, read_history
 from components.workspace import Workspace
 from flows.inputs import read
 from flows.parameters import AS_IN_PARAMS, RunRequest, Scheduler, Task
@@ -31,8 +32,12 @@ HOUR = 60 * 60
 @task(name="train-run", task_run_name="{title}", cache_policy=NO_CACHE, timeout_seconds=24 * HOUR,
       retries=len(DELAYS), retry_delay_seconds=DELAYS,
       retry_condition_fn=may_pass_next_time)  # fmt: skip
-def train_run(title: str, run: RunRequest, root: Path) -> str:
-    """One run; returns its line for the log."""
+def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = None) -> str:
+    """One run; returns its line for the log.
+
+    Args:
+        store_url: where the LODE is fetched from and the history is left; None: in the workspace.
+    """
     import torch
 
     from components.training.execute import execute
@@ -45,16 +50,30 @@ def train_run(title: str, run: RunRequest, root: Path) -> str:
     # Two workers may be handed the same run after one was taken for dead; the second waits here
     # and then finds the history.
     with FileLock(claims / f"{job.spec.run_id}.lock"):
-        return said(execute(job))
+        if store_url is None:
+            return said(execute(job))
+        store = Store(store_url, root)
+        if not store.get(job.path):  # another worker may have done it
+            fetch_lode(job, store)
+            execute(job)
+            store.put(job.path)
+        return said(read_history(job.path))
 
 
-def train_all(jobs: Sequence[Job], workspace: Workspace) -> None:
+def fetch_lode(job: Job, store: Store) -> None:
+    """The LODE that the job names, always anew: a refit has the same file names."""
+    if job.lode:
+        for name in store.names(job.lode):
+            store.get(job.lode / name)
+
+
+def train_all(jobs: Sequence[Job], workspace: Workspace, store_url: str | None) -> None:
     """Every job that has no history yet."""
     workspace.check_writable()
     log = get_run_logger()
     for number, job in enumerate(jobs, 1):
         run = RunRequest.of(job, workspace)
-        line = train_run(f"{job.spec.task} {job.spec.describe()}", run, workspace.root)
+        line = train_run(f"{job.spec.task} {job.spec.describe()}", run, workspace.root, store_url)
         log.info(f"{number} of {len(jobs)}: {line}")
 
 
@@ -64,15 +83,18 @@ def said(history: History) -> str:
 
 
 @flow(name="sweep-shard", flow_run_name=lambda: _named_after_runs(), log_prints=False)
-def sweep_shard(runs: list[RunRequest], params: Path = Path("params.yaml")) -> None:
+def sweep_shard(
+    runs: list[RunRequest], params: Path = Path("params.yaml"), store: str | None = None
+) -> None:
     """Train a part of a sweep on this worker; `pipeline` with execution `workers` starts these.
 
     Args:
         runs: what to train; those whose history exists are skipped.
         params: the settings file on this worker; its folder is the workspace.
+        store: fsspec URL that histories are left at; empty: in the workspace, which all share.
     """
     _, workspace = read(params)
-    train_all([run.job(workspace) for run in runs], workspace)
+    train_all([run.job(workspace) for run in runs], workspace, store)
 
 
 @flow(name="scheduled-training", flow_run_name=lambda: _named_after_runs())
@@ -83,6 +105,7 @@ def scheduled_training(
     peak_lr: float | None = None,
     params: Path = Path("params.yaml"),
     runs: list[RunRequest] | None = None,
+    store: str | None = None,
 ) -> None:
     """Train networks under a scheduler, one per seed; histories go to data/scheduled.
 
@@ -93,6 +116,7 @@ def scheduled_training(
         peak_lr: peak learning rate of a parametric scheduler; empty: the best of the sweep.
         params: the settings file on this worker; its folder is the workspace.
         runs: filled in by the pipeline: train exactly these.
+        store: fsspec URL that histories are left at; empty: in the workspace, which all share.
     """
     settings, workspace = read(params, task)
     if runs is not None:
@@ -105,7 +129,7 @@ def scheduled_training(
             )
             for seed in seeds
         ]
-    train_all(jobs, workspace)
+    train_all(jobs, workspace, store)
 
 
 def _named_after_runs() -> str:

@@ -17,8 +17,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,16 +87,17 @@ class Server:
                 + "\n    ".join(end)
             )
 
-    def keep_alive(self) -> None:
-        """Start it again if it has gone, but not if it goes again and again."""
+    def keep_alive(self) -> bool:
+        """Start it again if it has gone, but not if it goes again and again; whether it had."""
         if self.process.poll() is None:
-            return
+            return False
         recent = [t for t in self.starts if time.monotonic() - t < RESTART_SECONDS]
         if len(recent) >= RESTARTS:
             self.check_alive()
         click.echo(f"{self.name} has gone (exit code {self.process.poll()}); starting it again")
         self._signal(signal.SIGKILL)  # what is left of its children
         self.start()
+        return True
 
     def stop(self) -> None:
         """A signal to the whole group, SIGKILL to what is left of it after a while."""
@@ -238,17 +239,15 @@ def wait_healthy(servers: list[Server]) -> None:
             time.sleep(0.3)
 
 
-@contextmanager
-def announced(workspace: Workspace, servers: list[Server]) -> Iterator[None]:
-    """`.lode/serve.json` for as long as the servers are up."""
-    path = workspace.state / "serve.json"
+def announcement(workspace: Workspace) -> Path:
+    return workspace.state / "serve.json"
+
+
+def announce(workspace: Workspace, servers: list[Server]) -> None:
+    """Tell flows, in `.lode/serve.json`, where the servers are."""
     facts: dict[str, Any] = {server.name: server.url for server in servers if server.url}
     facts |= {"pid": os.getpid(), "processes": [server.process.pid for server in servers]}
-    write_text(path, json.dumps(facts))
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+    write_text(announcement(workspace), json.dumps(facts))
 
 
 @dataclass(frozen=True)
@@ -273,12 +272,12 @@ def serve(workspace: Workspace, tracking_uri: str, options: Options) -> None:
     try:
         with ExitStack() as folders:
             start_all(servers, workspace, tracking_uri, options, folders)
-            with announced(workspace, servers):
-                for server in servers:
-                    click.echo(f"{server.name:10} {server.url or 'is up'}")
-                click.echo("`make demo` reports here now. Ctrl-C stops everything.")
-                watch(servers)
+            for server in servers:
+                click.echo(f"{server.name:10} {server.url or 'is up'}")
+            click.echo("`make demo` reports here now. Ctrl-C stops everything.")
+            watch(workspace, servers)
     finally:
+        announcement(workspace).unlink(missing_ok=True)
         # a second Ctrl-C must not leave half of them behind
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -313,12 +312,13 @@ def start_all(
         wait_healthy(servers)
 
 
-def watch(servers: list[Server]) -> None:
+def watch(workspace: Workspace, servers: list[Server]) -> None:
     """Until a signal comes; what has gone is started again, and is an error if it goes for good."""
+    announce(workspace, servers)
     while True:
         time.sleep(1)
-        for server in servers:
-            server.keep_alive()
+        if any([server.keep_alive() for server in servers]):
+            announce(workspace, servers)
 
 
 @click.command()

@@ -55,7 +55,7 @@ def test_bench_decision(datasets: Path) -> None:
 
 @pytest.mark.slow
 def test_bench_orchestration(datasets: Path) -> None:
-    few = ("--updates", "100", "--seeds", "1", "--repetitions", "2")
+    few = ("--updates", "100", "--seeds", "2", "--repetitions", "2")
     out = said("bench_orchestration.py", "--data", datasets, *few)
     assert len(re.findall(r"^bare \d+\.\d s, flow \d+\.\d s: [+-]", out, re.MULTILINE)) == 2
     assert re.fullmatch(r"Prefect adds [+-]\d+\.\d % \(target 2\)", out.splitlines()[-1])

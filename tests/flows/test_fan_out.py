@@ -62,7 +62,7 @@ class Shards:
         self.ends: Iterator[tuple[int, str]] = iter(ends)
         self.handed_out: list[list[str]] = []
 
-    def hand_out(self, jobs: list[Job], tries: int, workspace: Workspace, deployment: str) -> Any:
+    def hand_out(self, jobs: list[Job], *_: Any) -> Any:
         from prefect.client.schemas.objects import FlowRun, State, StateType
 
         done, state = next(self.ends)
@@ -183,3 +183,44 @@ def test_a_dask_cluster_trains_the_same_bits(make: Any, tmp_path: Path) -> None:
     here = [execute(replace(job, histories=tmp_path / "here")) for job in todo]
     assert digest(elsewhere) == digest(here)
     assert all(read_history(job.path).run_id == job.spec.run_id for job in todo)
+
+
+@pytest.mark.slow
+def test_without_a_common_folder_histories_come_through_the_store(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's flow runs here, in a workspace of its own; what starts it is a mock."""
+    from prefect import flow
+    from prefect.client.schemas.objects import FlowRun, State, StateType
+
+    from flows import fan_out
+    from flows.parameters import RunRequest
+    from flows.training import sweep_shard
+
+    settings, workspace = make("workers")
+    away = tmp_path / "away"
+    (away / "data").mkdir(parents=True)
+    (away / "data/datasets").symlink_to((workspace.root / "data/datasets").resolve())
+    (away / "params.yaml").write_text((workspace.root / "params.yaml").read_text())
+
+    def hand_out(jobs: list[Job], tries: int, workspace: Workspace, deployment: str, store: Any):  # type: ignore[no-untyped-def]
+        runs = [RunRequest.of(job, workspace) for job in jobs]
+        monkeypatch.setenv("LODE_WORKSPACE", str(away))
+        sweep_shard(runs, store=store.url)
+        return FlowRun(
+            flow_id="6d3a7c4e-0000-0000-0000-000000000000", name="shard",
+            state=State(type=StateType.COMPLETED),
+        )  # fmt: skip
+
+    monkeypatch.setattr(fan_out, "_hand_out", hand_out)
+    monkeypatch.setattr(fan_out, "POLL_SECONDS", 0.0)
+    todo = sweep_plan(settings, workspace).grid_jobs()[:2]
+
+    @flow
+    def parent() -> Any:
+        return fan_out.over_workers(workspace, "x/gpu", 5, f"file://{tmp_path}/store")(todo)
+
+    histories = parent()
+    assert [h.run_id for h in histories] == [job.spec.run_id for job in todo]
+    assert all(job.path.exists() for job in todo)
+    assert len(list((away / "data/histories/mnist1d-cnn").glob("*.parquet"))) == 2
