@@ -39,7 +39,8 @@ def test_the_lock_pins_what_installs_the_rest() -> None:
 def test_dvc_asks_and_tells_nobody() -> None:
     config = configparser.ConfigParser()
     config.read_string((ROOT / ".dvc/config").read_text().replace("    ", ""))
-    assert config["core"] == {"analytics": "false", "check_update": "false"}
+    silent = {"analytics": "false", "check_update": "false"}
+    assert config["core"] == {**silent, "remote": "local"}
 
 
 SILENT = {
