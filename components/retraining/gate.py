@@ -5,7 +5,8 @@ its LODE reconstructs held-out histories to within `max_error`. Then, where ther
 
 - not worse: the mean test metric over the same seeds is no more than `tolerance` below the
   champion's, and not significantly below (paired 95 % interval); likewise the reconstruction, whose
-  interval is over held-out histories, must not be significantly worse;
+  interval is over held-out histories, must not be significantly worse, neither on all of them nor
+  on the sweep's alone: otherwise runs from elsewhere could vote in a LODE that knows only them;
 - better: in the metric named by `better_in` the mean is strictly better. A tie is not better.
 
 All of these are monotone in the figures: who is at least as good in each is never refused where the
@@ -37,12 +38,14 @@ class Versus:
     Attributes:
         error, test: the champion's, as the challenger's in `Figures`.
         error_difference: challenger − champion over the held-out histories; below zero is better.
+        sweep_difference: the same over the held-out histories of the sweep alone.
         test_difference: challenger − champion over the seeds; above zero is better.
     """
 
     error: float
     test: float | None
     error_difference: PairedDifference
+    sweep_difference: PairedDifference
     test_difference: PairedDifference
 
 
@@ -116,10 +119,9 @@ def _worse(champion: Versus, rules: Rules) -> list[str]:
         )
     if _surely_below(test.mean, test.high):
         against.append(f"test metric significantly below the champion's: {_interval(test)}")
-    if _surely_below(_negative(error.mean), _negative(error.low)):
-        against.append(
-            f"reconstruction significantly worse than the champion's: {_interval(error)}"
-        )
+    for difference, of in ((error, ""), (champion.sweep_difference, " of the sweep")):
+        if _surely_below(_negative(difference.mean), _negative(difference.low)):
+            against.append(f"reconstruction{of} significantly worse: {_interval(difference)}")
     return against
 
 

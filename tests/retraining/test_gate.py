@@ -28,6 +28,7 @@ def measured(
         versus = Versus(
             sum(theirs) / len(theirs), sum(champion) / len(champion),
             paired_difference(dict(enumerate(errors)), dict(enumerate(theirs))),
+            paired_difference(dict(enumerate(errors[:3])), dict(enumerate(theirs[:3]))),
             paired_difference(dict(enumerate(tests)), dict(enumerate(champion))),
         )  # fmt: skip
         figures = replace(figures, champion=versus)
@@ -128,12 +129,20 @@ def test_a_loss_without_spread_is_a_loss_and_one_collapsed_run_is_no_noise() -> 
     assert "more than the tolerance" in gate(collapsed, RULES).reasons[0]
 
 
+def test_runs_from_elsewhere_cannot_vote_in_what_forgets_the_sweep() -> None:
+    """The first three of the histories are the sweep's."""
+    errors, theirs = [0.3, 0.31, 0.32] + [0.1] * 20, [0.1, 0.1, 0.1] + [0.5] * 20
+    decision = gate(measured([0.7, 0.8], [0.7, 0.8], errors, theirs), RULES)
+    assert decision.reasons[0].startswith("reconstruction of the sweep significantly worse")
+    assert len(decision.reasons) == 1
+
+
 def test_a_champion_without_a_result_is_no_obstacle() -> None:
     broken = measured([0.5, 0.6], [0.5, 0.6], [0.1], [0.2])
     assert broken.champion is not None
     nothing = paired_difference({0: 0.5}, {0: None})
     versus = replace(broken.champion, test=None, error=math.inf, test_difference=nothing,
-                     error_difference=nothing)  # fmt: skip
+                     error_difference=nothing, sweep_difference=nothing)  # fmt: skip
     for better_in in ("reconstruction", "test_metric"):
         rules = replace(RULES, better_in=better_in)  # type: ignore[arg-type]
         assert gate(replace(broken, champion=versus), rules).promoted
