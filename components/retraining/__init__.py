@@ -5,12 +5,12 @@
 """
 
 from components.retraining.challenger import fit_challenger
-from components.retraining.collect import collect
-from components.retraining.compare import compare
-from components.retraining.decide import decide
+from components.retraining.collection import collect
+from components.retraining.comparison import compare
+from components.retraining.decision import decide
 from components.retraining.gate import Decision, Figures, Rules, gate
 from components.retraining.night import RetrainingError
-from components.retraining.retrain import retrain
+from components.retraining.whole import retrain
 
 __all__ = [
     "Decision", "Figures", "RetrainingError", "Rules", "collect", "compare", "decide",

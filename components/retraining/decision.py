@@ -10,7 +10,7 @@ from typing import Any
 
 from components.registry import Registration, register_challenger
 from components.registry.aliases import now
-from components.retraining.compare import comparison, figures
+from components.retraining.comparison import compared, figures
 from components.retraining.gate import Decision, Rules, gate
 from components.retraining.night import (
     Night,
@@ -37,7 +37,7 @@ def decide(settings: Settings, workspace: Workspace) -> StepResult:
     """
     started, task = time.perf_counter(), settings.task
     night = this_night(workspace, task)
-    found = comparison(night, workspace, task)
+    found = compared(night, workspace, task)
     chosen = settings.retraining
     rules = Rules(chosen.max_error, chosen.tolerance, chosen.better_in)
     decision = gate(figures(found), rules)

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from components.retraining.challenger import fit_challenger
-from components.retraining.collect import collect
-from components.retraining.compare import compare
-from components.retraining.decide import decide
+from components.retraining.collection import collect
+from components.retraining.comparison import compare
+from components.retraining.decision import decide
 from components.settings import Settings
 from components.steps import StepResult
 from components.workspace import Workspace

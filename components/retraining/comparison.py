@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -62,6 +63,7 @@ def compare(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
     folder = workspace.night(task) / "champion"
     jobs = _jobs(workspace.challenger(task), controller_settings(settings), settings, workspace)
     if champion is not None:
+        shutil.rmtree(folder, ignore_errors=True)  # another night's may have had other files
         fetch(champion.uri, tracking_uri=tracking_uri(settings, workspace), folder=folder)
         jobs += _jobs(folder, controller_of(champion), settings, workspace)
     missing = sum(not job.path.exists() for job in jobs)
@@ -99,7 +101,7 @@ def _still_holds(found: dict[str, Any], night: Night, champion: Registration | N
     return champion.tags.get("night") == night.id
 
 
-def comparison(night: Night, workspace: Workspace, task: str) -> dict[str, Any]:
+def compared(night: Night, workspace: Workspace, task: str) -> dict[str, Any]:
     """What `compare` found.
 
     Raises:
