@@ -243,6 +243,26 @@ class RegistrySettings(_Section):
     tracking_uri: str = Field("sqlite:///mlflow.db", pattern=r"^(sqlite|postgresql|https?)[+:/]")
 
 
+class RetrainingSettings(_Section):
+    """When the nightly challenger replaces the champion (`docs/guides/retraining.md`).
+
+    `seeds`: fresh seeds on which both are compared, every night others; 10 tell differences of
+    half a point apart on the small tasks. More cost two runs each and refuse less by chance.
+    `max_error`: largest relative MSE on held-out histories, mean over the three channels; 1 is what
+    predicting the mean reaches, a good fit has 0.05 to 0.1. Above it no LODE is promoted at all.
+    `tolerance`: a mean test metric lower than the champion's by more than this is refused, even
+    where the seeds are too few to call it significant; it also bounds what one night may lose.
+    `better_in`: where the challenger must be better, being no worse than noise in the other.
+    `reconstruction` compares hundreds of values; `test_metric` only as many as there are seeds, and
+    ties exactly where both follow the same plan, but it never lets the metric drift down.
+    """
+
+    seeds: int = Field(10, ge=2)
+    max_error: PositiveFloat = 0.5
+    tolerance: float = Field(0.01, ge=0)
+    better_in: Literal["reconstruction", "test_metric"] = "reconstruction"
+
+
 class Settings(_Section):
     """All of params.yaml."""
 
@@ -253,6 +273,7 @@ class Settings(_Section):
     pilots: PilotSettings = PilotSettings()
     lode: LodeSettings = LodeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     execution: ExecutionSettings = ExecutionSettings()
     registry: RegistrySettings = RegistrySettings()
 

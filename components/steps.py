@@ -188,47 +188,17 @@ JUDGE_FILES = ("judge.safetensors", "judge.json")  # beside the LODE, of the def
 
 def fit(settings: Settings, workspace: Workspace) -> StepResult:
     """Fit the LODE, and the judge of the default controller, on sweep and pilots."""
-    task, lode = settings.task, settings.lode
+    task = settings.task
 
     def work() -> None:
-        from components.lode.fit import FitConfig
-        from components.lode.fit import fit as fit_lode
-        from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
         from components.validation import accepted_histories
 
         histories = accepted_histories(workspace.histories(task), workspace.validation(task))
-        pilots, plan = _pilot_runs(settings, workspace)
-        judged = lode.controller == "default"
-        total = lode.fit.updates + (lode.judge.updates if judged else 0)
-        with progress(f"fit {task}", total) as advance:
-            shown = 0
-
-            def show(done: int, error: float) -> None:
-                nonlocal shown
-                advance(done - shown, f"held-out error {error:.3f}")
-                shown = done
-
-            fit_lode(
-                histories,
-                pilots=pilots,
-                folder=workspace.lode(task),
-                checkpoint=workspace.fit_checkpoint(task),
-                settings=FitConfig(**lode.fit.model_dump()),
-                mu=lode.scheduler.mu,
-                progress=show,
-                **_architecture(settings),
-            )
-            if judged:
-                fit_judge(
-                    Runs.of([*histories, *pilots]),
-                    JudgeFitConfig(**lode.judge.model_dump()),
-                    plan=plan,
-                    schedule=_best_schedule(histories),
-                    progress=lambda done: advance(done, "judge"),
-                ).save(workspace.lode(task))
-            else:  # one of an earlier fit would be registered with this LODE
-                for name in JUDGE_FILES:
-                    (workspace.lode(task) / name).unlink(missing_ok=True)
+        pilots, plan = pilot_histories(settings, workspace)
+        fit_models(
+            settings, histories, pilots, plan,
+            folder=workspace.lode(task), checkpoint=workspace.fit_checkpoint(task),
+        )  # fmt: skip
 
     result = _stamped("fit", settings, workspace, work)
     facts = stamps.read_json(workspace.lode(task) / "config.json")["fit"]
@@ -237,7 +207,61 @@ def fit(settings: Settings, workspace: Workspace) -> StepResult:
     return replace(result, summary=said, facts=facts)
 
 
-def _pilot_runs(settings: Settings, workspace: Workspace) -> tuple[list[History], list[float]]:
+def fit_models(
+    settings: Settings,
+    sweep: list[History],
+    others: list[History],
+    plan: list[float],
+    *,
+    folder: Path,
+    checkpoint: Path,
+) -> None:
+    """Fit the LODE, and the judge of the default controller, and save both in `folder`.
+
+    Args:
+        sweep: the accepted runs, whose best gives the initial schedule. others: more to learn from.
+        plan: what runs under the default controller begin with; empty: the sweep's best schedule.
+        checkpoint: folder from which a killed fit goes on.
+    """
+    from components.lode.fit import FitConfig
+    from components.lode.fit import fit as fit_lode
+    from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
+
+    lode = settings.lode
+    judged = lode.controller == "default"
+    total = lode.fit.updates + (lode.judge.updates if judged else 0)
+    with progress(f"fit {settings.task}", total) as advance:
+        shown = 0
+
+        def show(done: int, error: float) -> None:
+            nonlocal shown
+            advance(done - shown, f"held-out error {error:.3f}")
+            shown = done
+
+        fit_lode(
+            sweep,
+            pilots=others,
+            folder=folder,
+            checkpoint=checkpoint,
+            settings=FitConfig(**lode.fit.model_dump()),
+            mu=lode.scheduler.mu,
+            progress=show,
+            **_architecture(settings),
+        )
+        if judged:
+            fit_judge(
+                Runs.of([*sweep, *others]),
+                JudgeFitConfig(**lode.judge.model_dump()),
+                plan=plan,
+                schedule=_best_schedule(sweep),
+                progress=lambda done: advance(done, "judge"),
+            ).save(folder)
+        else:  # one of an earlier fit would be registered with this LODE
+            for name in JUDGE_FILES:
+                (folder / name).unlink(missing_ok=True)
+
+
+def pilot_histories(settings: Settings, workspace: Workspace) -> tuple[list[History], list[float]]:
     """The pilots' histories and their plan; nothing for the controller `paper`."""
     from components.training.history import history_path, read_history
 
@@ -283,7 +307,7 @@ def register(settings: Settings, workspace: Workspace) -> StepResult:
             task=task,
             tags={
                 "histories_digest": validated["histories_digest"],
-                "settings_digest": _learning_digest(settings),
+                "settings_digest": learning_digest(settings),
                 "git_revision": git_revision(workspace.root),
                 "sweep_size": str(len(validated["accepted"])),
             },
@@ -461,10 +485,19 @@ def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
 
 
 def lode_job(template: Job, settings: Settings, workspace: Workspace, seed: int) -> Job:
-    """`template` as a run under the fitted LODE; its name depends on weights and controller."""
-    folder = workspace.lode(settings.task)
-    controller = controller_settings(settings)
-    fitted = [p for p in _outputs("fit", settings, workspace) if p.name != "config.json"]
+    """`template` as a run under the fitted LODE."""
+    folder, controller = workspace.lode(settings.task), controller_settings(settings)
+    return scheduled_job(template, folder, controller, seed)
+
+
+def scheduled_job(template: Job, folder: Path, controller: dict[str, Any], seed: int) -> Job:
+    """`template` as a run under the LODE in `folder`; its name depends on weights and controller.
+
+    Raises:
+        WorkspaceError: no LODE there, or no judge for the default controller.
+    """
+    judge = JUDGE_FILES if controller["controller"] == "default" else ()
+    fitted = [folder / name for name in ("lode.safetensors", *judge)]
     for path in fitted:
         if not path.exists():
             raise WorkspaceError(f"{path}: no fitted LODE; run `lode fit` first")
@@ -548,7 +581,7 @@ def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
         fitted = _outputs("fit", settings, workspace)
         weights = text_digest(*(file_digest(path) for path in fitted if path.name != "config.json"))
         if step == "register":
-            return text_digest(validated, weights, say["registry"], _learning_digest(settings))
+            return text_digest(validated, weights, say["registry"], learning_digest(settings))
         runs = digest(read_history(job.path) for job in evaluation_jobs(settings, workspace))
         return text_digest(validated, weights, runs, say["evaluation"])
     except (HistoryError, FileNotFoundError, WorkspaceError):
@@ -562,7 +595,7 @@ def _what_matters(settings: Settings) -> dict[str, Any]:
     return say
 
 
-def _learning_digest(settings: Settings) -> str:
+def learning_digest(settings: Settings) -> str:
     """Of the settings that a LODE depends on; how it is evaluated is not among them."""
     say = _what_matters(settings)
     return text_digest(*(say[key] for key in ("task", "training", "sweep", "validation", "lode")))

@@ -40,11 +40,30 @@ class Workspace:
         """Histories of the runs that tried schedules before the LODE was fitted."""
         return self.root / "data" / "pilots" / task
 
+    def nightly(self, task: str) -> Path:
+        """Histories of the runs in which challengers and champions were compared."""
+        return self.root / "data" / "nightly" / task
+
+    def imported(self, task: str) -> Path:
+        """Histories from elsewhere, to learn from: whoever has some puts them here."""
+        return self.root / "data" / "imported" / task
+
     def pilot_summary(self, task: str) -> Path:
         return self.reports(task) / "pilots.json"
 
     def lode(self, task: str) -> Path:
         return self.root / "models" / "lode" / task
+
+    def challenger(self, task: str) -> Path:
+        """The LODE that the last night fitted."""
+        return self.root / "models" / "challenger" / task
+
+    def night(self, task: str) -> Path:
+        """What an unfinished night goes on with."""
+        return self.state / "retraining" / task
+
+    def nightly_report(self, task: str) -> Path:
+        return self.reports(task) / "nightly.json"
 
     def fit_checkpoint(self, task: str) -> Path:
         """Not beside the LODE: DVC empties a stage's outputs before it runs."""

@@ -57,6 +57,9 @@ def test_names_are_those_of_the_registries() -> None:
         ("pilots.runs", -1, "pilots.runs = -1"),
         ("evaluation.seeds", [0, 1], "must be fresh"),
         ("evaluation.seeds", [7], "evaluation.seeds"),
+        ("retraining.seeds", 1, "retraining.seeds = 1"),
+        ("retraining.tolerance", -0.1, "retraining.tolerance = -0.1"),
+        ("retraining.better_in", "loss", "'reconstruction' or 'test_metric'"),
         ("registry.tracking_uri", "./mlruns", "registry.tracking_uri"),
     ],
 )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+Key = TypeVar("Key", int, str)
 
 CONFIDENCE = 0.95
 # Differences whose spread is below this share of the values differ by rounding alone.
@@ -61,7 +64,7 @@ class PairedDifference:
 
 
 def paired_difference(
-    first: Mapping[int, float | None], second: Mapping[int, float | None]
+    first: Mapping[Key, float | None], second: Mapping[Key, float | None]
 ) -> PairedDifference:
     """Compare two schedulers seed by seed.
 
@@ -69,7 +72,8 @@ def paired_difference(
     differences than two independent samples of the same size.
 
     Args:
-        first, second: value by seed; None (a diverged run) takes its seed out of the comparison.
+        first, second: value by seed, or by what else they share; None (a diverged run) takes its
+            seed out of the comparison.
     """
     pairs = [
         (a, b)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from components.lode.channels import LR, METRIC
+from components.lode.channels import LR, METRIC, Channels
 from components.lode.model import LODE
 
 OBSERVED = (0.05, 0.5)
@@ -42,22 +42,36 @@ def report(lode: LODE, series: np.ndarray, held_out: np.ndarray) -> dict[str, An
 
 def table_a1(lode: LODE, series: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
     """`{"5%": {"fitted": {"train_loss": {"mean", "std", "runs"}, …}, "held_out": …}, "50%": …}`."""
-    points = series.shape[1]
-    times = np.arange(1, points + 1) / points
-    truth = _units(lode, series)
-    variance = truth.var((0, 1))
-    variance = np.where(variance > 0, variance, 1.0)
     table: dict[str, Any] = {}
     for share in OBSERVED:
-        seen = window_points(share, points)
-        predicted = _units(lode, lode.predict(times[:seen], series[:, :seen], times))
-        error = ((predicted - truth) ** 2).mean(1) / variance
+        error = relative_errors(lode, series, share)
         table[f"{share:.0%}"] = {
             name: _summary(error[mask])
             for name, mask in (("fitted", ~held_out), ("held_out", held_out))
             if mask.any()
         }
     return table
+
+
+def relative_errors(
+    lode: LODE, series: np.ndarray, share: float, units: Channels | None = None
+) -> np.ndarray:
+    """Relative MSE of every run and channel, (R, 3), when the first `share` of it is observed.
+
+    Args:
+        series: (R, T, 3) in original units; the channels' variances are taken over all of it.
+        units: whose transform of the learning rate to measure in; None: the LODE's own. Two LODEs
+            are only to be compared in the same.
+    """
+    units = units or lode.config.channels
+    points = series.shape[1]
+    times, seen = np.arange(1, points + 1) / points, window_points(share, points)
+    truth = _in_units(units, series)
+    variance = truth.var((0, 1))
+    variance = np.where(variance > 0, variance, 1.0)
+    predicted = _in_units(units, lode.predict(times[:seen], series[:, :seen], times))
+    errors: np.ndarray = ((predicted - truth) ** 2).mean(1) / variance
+    return errors
 
 
 def selected_trial(lode: LODE, series: np.ndarray) -> dict[str, Any]:
@@ -81,10 +95,10 @@ def selected_trial(lode: LODE, series: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _units(lode: LODE, series: np.ndarray) -> np.ndarray:
+def _in_units(units: Channels, series: np.ndarray) -> np.ndarray:
     """Loss and metric as they are, the learning rate in log."""
     out = np.array(series, dtype=np.float64)
-    out[..., LR] = lode.config.channels.warp_lr(out[..., LR])
+    out[..., LR] = units.warp_lr(out[..., LR])
     return out
 
 

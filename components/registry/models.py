@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.lode.model import CONFIG, LODE
+from components.registry.aliases import CHAMPION, make_champion
 from components.registry.connection import connect, experiment_id
 from components.registry.lookup import by_alias, resolve, versions
 from components.registry.packaging import ARTIFACT, copy_weights, files, log_model
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION = "champion"
 # The tags that make a version: equal ones are not registered twice.
 _IDENTITY = ("weights_digest", "settings_digest", "code", "controller")
 
@@ -66,7 +66,7 @@ def register(
             `settings_digest` makes a new version.
         controller, mu, n, sigma, horizon, caution: defaults of the model's parameters.
         artifact_root: folder for the model's files where no server decides.
-        promote: point the alias `champion` to the version.
+        promote: point the alias `champion` to the version, whatever it points to now.
 
     Raises:
         LODEError: `lode_dir` holds no readable LODE.
@@ -94,8 +94,9 @@ def register(
             )  # fmt: skip
             found = _tag(client, name, version_, lineage)
         if promote:
-            client.set_registered_model_alias(name, CHAMPION, found.version)
-        return _registration(found)
+            make_champion(client, name, int(found.version))
+            found = client.get_model_version(name, found.version)
+        return as_registration(found)
 
 
 def champion(task: str, *, tracking_uri: str) -> Registration:
@@ -106,7 +107,7 @@ def champion(task: str, *, tracking_uri: str) -> Registration:
     """
     name = model_name(task)
     with connect(tracking_uri) as client:
-        return _registration(by_alias(client, name, CHAMPION))
+        return as_registration(by_alias(client, name, CHAMPION))
 
 
 def fetch(uri: str, *, tracking_uri: str, folder: Path | None = None) -> Path:
@@ -158,7 +159,7 @@ def _tag(
     return client.get_model_version(name, str(version_))
 
 
-def _registration(found: ModelVersion) -> Registration:
+def as_registration(found: ModelVersion) -> Registration:
     return Registration(
         name=found.name,
         version=int(found.version),

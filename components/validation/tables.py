@@ -110,7 +110,7 @@ def read_tables(paths: Iterable[Path], sweep: Sweep) -> Tables:
     outside = [history for history in own if not sweep.declares(history)]
     return Tables(
         files=files,
-        runs=pd.DataFrame([_run_row(history) for history in declared]),
+        runs=pd.DataFrame(run_rows(declared)),
         points=points_table(declared),
         cells=_cells(declared, sweep),
         histories=histories,
@@ -139,6 +139,10 @@ def _read_file(path: Path) -> tuple[dict[str, Any], History | None]:
     row |= {key: history.meta[key] for key in ("run_id", "task", "updates", "points")}
     row["rows_run_id"] = ", ".join(history.points["run_id"].astype(str).unique()) or None
     return row, history
+
+
+def run_rows(histories: Iterable[History]) -> list[dict[str, Any]]:
+    return [_run_row(history) for history in histories]
 
 
 def _run_row(history: History) -> dict[str, Any]:

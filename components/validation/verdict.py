@@ -85,18 +85,18 @@ def judge(tables: Tables, declared: Sweep, checker: Checker) -> ValidationResult
         if len(frames[name]):  # all files unreadable: the first suite has said so
             outcomes += checker.check(name, frames[name], expectations)
     runs = {history.run_id: history for history in tables.histories.values()}
-    quarantined = _quarantined(outcomes, runs)
+    bad_runs = quarantined(outcomes, runs)
     if len(tables.runs):
-        outcomes += checker.check("sweep", _verdicts(tables, quarantined), sweep_suite(declared))
-    bad, outside = {run.run_id for run in quarantined}, {h.run_id for h in tables.outside}
+        outcomes += checker.check("sweep", _verdicts(tables, bad_runs), sweep_suite(declared))
+    bad, outside = {run.run_id for run in bad_runs}, {h.run_id for h in tables.outside}
     own = {run_id for run_id in tables.runs.get("run_id", [])}
     accepted = tuple(sorted(own - bad - outside))
-    named = [run.describe() for run in quarantined]
+    named = [run.describe() for run in bad_runs]
     stops = tuple(stop_message(outcome, runs, named) for outcome in outcomes if outcome.stops)
     return ValidationResult(
         task=declared.task,
         accepted=() if stops else accepted,
-        quarantined=tuple(quarantined),
+        quarantined=tuple(bad_runs),
         outside=tuple(sorted(outside)),
         histories_digest=digest([runs[run_id] for run_id in accepted]),
         outcomes=tuple(outcomes),
@@ -106,7 +106,7 @@ def judge(tables: Tables, declared: Sweep, checker: Checker) -> ValidationResult
     )
 
 
-def _quarantined(outcomes: list[Outcome], runs: dict[str, History]) -> list[BadRun]:
+def quarantined(outcomes: list[Outcome], runs: dict[str, History]) -> list[BadRun]:
     bad: dict[str, list[dict[str, Any]]] = {}
     for outcome in outcomes:
         if outcome.success or outcome.consequence != QUARANTINE:

@@ -79,8 +79,9 @@ def test_a_change_makes_a_new_version_and_promotion_is_a_choice(
     )
     assert two.version == 2
     assert champion(TASK, tracking_uri=tracking_uri) == one
-    assert registered(lode_dir, tracking_uri, tags=TAGS | {"settings_digest": "t" * 64}) == two
-    assert champion(TASK, tracking_uri=tracking_uri) == two
+    promoted = registered(lode_dir, tracking_uri, tags=TAGS | {"settings_digest": "t" * 64})
+    assert (promoted.version, promoted.tags["previous_champion"]) == (2, "1")
+    assert champion(TASK, tracking_uri=tracking_uri) == promoted
 
     other = LODE.load(lode_dir)
     other.readout.bias.data += 1.0

@@ -1,0 +1,18 @@
+"""Nightly retraining: refit the LODE on what has accumulated; a worse one never replaces a better.
+
+`retrain` is a whole night. Its parts, in this order, each going on where a killed one was:
+`collect`, `record_version`, `fit_challenger`, `compare`, `decide`.
+"""
+
+from components.retraining.challenger import fit_challenger
+from components.retraining.collection import collect
+from components.retraining.comparison import compare
+from components.retraining.decision import decide
+from components.retraining.gate import Decision, Figures, Rules, gate
+from components.retraining.night import RetrainingError
+from components.retraining.whole import retrain
+
+__all__ = [
+    "Decision", "Figures", "RetrainingError", "Rules", "collect", "compare", "decide",
+    "fit_challenger", "gate", "retrain",
+]  # fmt: skip
