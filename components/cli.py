@@ -112,6 +112,96 @@ def train_command(
     click.echo(single_run(settings, workspace, scheduler, peak_lr, seed, out))
 
 
+@cli.command("retrain")
+@settings_options
+def retrain_command(params: Path, overrides: tuple[str, ...]) -> None:
+    """Refit the LODE on all histories there are; it replaces the champion only if it is better.
+
+    What the nightly flow does. Nothing new since the last time: it says so and stops. Killed, it
+    goes on where it was.
+    """
+    from components.lock import only_one
+    from components.retraining import retrain
+
+    settings, workspace = read_settings(params, overrides)
+    with only_one(workspace):
+        result = retrain(settings, workspace)
+    click.echo(f"retrain {settings.task}: {result.summary} ({result.seconds:.1f} s)")
+
+
+@cli.command("rollback")
+@settings_options
+@click.option("--to", type=int, help="A version.  [default: the champion before this one]")
+@click.option("--why", default="", help="Kept on the version that is left.")
+def rollback_command(params: Path, overrides: tuple[str, ...], to: int | None, why: str) -> None:
+    """Make a former version of the LODE the champion again; nothing is deleted."""
+    import getpass
+
+    from components.registry import rollback
+    from components.steps import tracking_uri
+
+    settings, workspace = read_settings(params, overrides)
+    left, now = rollback(
+        settings.task, tracking_uri=tracking_uri(settings, workspace), who=getpass.getuser(),
+        why=why, to=to,
+    )  # fmt: skip
+    click.echo(f"lode-{settings.task}: champion is version {now} again, it was {left}")
+
+
+@cli.command("versions")
+@settings_options
+def versions_command(params: Path, overrides: tuple[str, ...]) -> None:
+    """List the registered versions of the LODE: aliases, the gate's decision, what they saw."""
+    from components.registry import list_versions
+    from components.steps import tracking_uri
+
+    settings, workspace = read_settings(params, overrides)
+    found = list_versions(settings.task, tracking_uri=tracking_uri(settings, workspace))
+    if not found:
+        click.echo(f"no version of lode-{settings.task} is registered; run `lode register`")
+    for version in found:
+        tags = version.tags
+        said = tags.get("decision", "registered")
+        click.echo(
+            f"{version.version:4}  {version.created:%Y-%m-%d %H:%M}  {said:10}  "
+            f"histories {tags.get('histories_digest', '?')[:12]}  "
+            f"data {tags.get('data_revision', 'none'):12}  {', '.join(version.aliases)}"
+        )
+
+
+@cli.command("histories")
+@settings_options
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path),
+              help="Folder to write to.  [default: histories-REVISION]")  # fmt: skip
+@click.argument("at", required=False, type=click.Choice(["at"]), metavar="[at REVISION]")
+@click.argument("revision", required=False, metavar="")
+def histories_command(
+    params: Path, overrides: tuple[str, ...], out: Path | None, at: str | None, revision: str | None
+) -> None:  # fmt: skip
+    """List the versions of what LODEs learned from; `lode histories at REVISION` brings one back.
+
+    Versions are commits on the branch lode-histories, their data is in DVC's remote.
+    """
+    from components.versioning import bring_back, versions
+
+    settings, workspace = read_settings(params, overrides)
+    if at and not revision:
+        raise click.UsageError("at what? `lode histories` lists the revisions")
+    if revision:
+        folder = out or Path(f"histories-{revision}")
+        count = bring_back(workspace, settings.task, revision, folder)
+        click.echo(f"{count} histories of {settings.task} at {revision} in {folder}")
+        return
+    found = versions(workspace, settings.task)
+    if not found:
+        click.echo("no versions yet; `lode retrain` makes one in a git repository with DVC")
+    for version in found:
+        click.echo(
+            f"{version.revision}  {version.when[:16]}  {version.runs:5} runs  "
+            f"digest {version.digest[:12]}  {version.message}"
+        )
+
+
 @cli.command("tasks")
 def tasks_command() -> None:
     """List the tasks of the catalog."""

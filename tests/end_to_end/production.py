@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,6 +128,13 @@ class Production:
 
 def serve(folder: Path, settings: str) -> Production:
     (folder / "params.yaml").write_text(settings)
+    shutil.copy(ROOT / ".gitignore", folder)
+    (folder / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    for command in (("init", "--quiet"), ("add", "-A"), (*author, "commit", "--quiet", "-m", "x")):
+        subprocess.run(["git", *command], cwd=folder, check=True)
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "infra/serve.py"), "--database=postgresql",
          "--prefect-port=0", "--mlflow-port=0"],

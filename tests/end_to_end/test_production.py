@@ -5,21 +5,27 @@ One `make serve` for the whole file. Machines die in it: workers, MLflow and Pos
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from components.training.history import read_histories, read_history
+from components.training.history import read_histories, read_history, write_history
+from components.training.run import RunSpec
 
 from .production import Production, ask, kill_session, serve, until
 
@@ -30,7 +36,8 @@ task: mnist1d-cnn
 training: {updates: 40, points: 20, train_samples: 400, device: cpu}
 sweep: {schedulers: [constant, onecycle], peak_lrs: [0.01], seeds: [0, 1]}
 pilots: {runs: 0}
-lode: {fit: {updates: 20}, judge: {updates: 20}, scheduler: {mu: 3, n: 3}}
+lode: {fit: {updates: 300}, judge: {updates: 20}, scheduler: {mu: 3, n: 3}}
+retraining: {seeds: 2, max_error: 5.0, tolerance: 1.0}
 evaluation: {seeds: [100, 101], sharpness: none}
 execution: {mode: workers, runs_per_shard: 3}
 """
@@ -208,6 +215,90 @@ def test_a_full_disk_is_said_and_spoils_nothing(production: Production) -> None:
     finally:
         subprocess.run(["umount", str(folder)], check=True)
     assert {path.name: path.read_bytes() for path in folder.glob("*.parquet")} == before
+
+
+def cli(production: Production, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "components.cli", *command], cwd=production.root,
+        capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def champion(production: Production) -> dict[str, Any]:
+    """The version that `models:/lode-<task>@champion` means, asked of the MLflow server."""
+    api = f"{production.facts['mlflow']}/api/2.0/mlflow"
+    asked = f"{api}/registered-models/alias?name=lode-{TASK}&alias=champion"
+    return dict(ask(asked)["model_version"])
+
+
+def tags(version: dict[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in version["tags"]}
+
+
+def plant_shuffled(production: Production, count: int) -> None:
+    """Histories whose losses and metrics come in any order, as if imported from elsewhere."""
+    found = read_histories(production.root / "data/histories" / TASK)
+    real = [h for h in found if h.meta["updates"] == 40]
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        history = copy.deepcopy(real[number % len(real)])
+        spec = RunSpec(**{
+            f.name: history.meta[f.name] for f in fields(RunSpec)
+        } | {"seed": 5000 + number})  # fmt: skip
+        history.meta |= {"run_id": spec.run_id, "seed": spec.seed}
+        history.points["run_id"] = spec.run_id
+        for column in ("train_loss", "val_metric"):
+            values = history.points[column].to_numpy()
+            history.points[column] = rng.permutation(values) * rng.uniform(0.5, 1)
+        write_history(history, production.root / "data/imported" / TASK)
+
+
+def test_nights_promote_the_better_and_refuse_the_worse(production: Production) -> None:
+    poor = {"others": {"lode.fit.updates": 1}}
+    completed(production, production.start("pipeline/on-demand", changes=poor))
+    first = champion(production)["version"]
+
+    # the schedule fires by itself
+    deployment = ask(f"{production.api}/deployments/name/nightly-retraining/nightly")
+    soon = datetime.now(UTC) + timedelta(seconds=65)
+    cron = {"cron": f"{soon.minute} {soon.hour} * * *", "timezone": "UTC"}
+    schedules = f"{production.api}/deployments/{deployment['id']}/schedules"
+    [made] = ask(schedules, [{"schedule": cron, "active": True, "slug": "soon"}])  # type: ignore[arg-type]
+
+    def fired() -> list[dict[str, Any]]:
+        runs = production.runs(deployment_id={"any_": [deployment["id"]]})
+        return [r for r in runs if r["auto_scheduled"] and r["start_time"]]
+
+    [night] = until(fired, 200, "the nightly schedule")
+    completed(production, night["id"])
+    ask(f"{schedules}/{made['id']}", method="DELETE")
+    better = champion(production)
+    assert int(better["version"]) > int(first)
+    said = tags(better)
+    assert said["decision"] == "promoted" and len(said["data_revision"]) == 12
+    listed = cli(production, "histories")
+    assert said["data_revision"] in listed
+    artifacts = ask(f"{production.api}/artifacts/filter", {})
+    assert f"night-{TASK}" in {artifact["key"] for artifact in artifacts}
+    events = {"filter": {"event": {"name": ["lode.challenger.promoted"]}}}
+    assert until(lambda: ask(f"{production.api}/events/filter", events)["events"], 30, "an event")
+
+    again = production.start("nightly-retraining/nightly")
+    run = completed(production, again)
+    assert run["total_run_time"] < 30 and "nothing new" in production.log(again)
+    assert champion(production)["version"] == better["version"]
+
+    plant_shuffled(production, 40)
+    worse = production.start("nightly-retraining/nightly")
+    completed(production, worse)
+    assert champion(production)["version"] == better["version"], production.log(worse)
+    versions = cli(production, "versions")
+    assert "refused" in versions and "challenger" in versions
+
+    assert f"version {first} again" in cli(production, "rollback", "--why", "a test")
+    assert champion(production)["version"] == first
 
 
 def listening(pids: set[int]) -> set[str]:
