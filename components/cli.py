@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from components.cli_nightly import (
+    histories_group,
+    retrain_command,
+    rollback_command,
+    versions_command,
+)
+from components.cli_options import read_settings, settings_options
 from components.names import SCHEDULERS, TASKS
 
 if TYPE_CHECKING:
     from components.settings import Settings
     from components.workspace import Workspace
-
-
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--params` and `--set`, the same for every command."""
-    command = click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
-        help="Replace a setting, e.g. --set sweep.seeds='[0, 1]'. May be repeated.",
-    )(command)  # fmt: skip
-    return click.option(
-        "--params", type=click.Path(dir_okay=False, path_type=Path), default=Path("params.yaml"),
-        show_default=True, help="The settings file; its folder is the workspace.",
-    )(command)  # fmt: skip
-
-
-def read_settings(params: Path, overrides: tuple[str, ...]) -> tuple[Settings, Workspace]:
-    """The settings a command runs with, and the workspace they lie in."""
-    import yaml
-
-    from components.settings import SettingsError, load
-    from components.workspace import Workspace
-
-    replaced = {}
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {override}: write KEY=VALUE, e.g. --set training.points=50")
-        try:
-            replaced[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise SettingsError(f"--set {override}: the value is not YAML") from None
-    return load(params, replaced), Workspace(params.resolve().parent)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,6 +31,7 @@ def cli() -> None:
     \b
     The whole pipeline, under Prefect:   make demo
     One step at a time, in this order:   lode sweep, validate, pilot, fit, register, train, evaluate
+    Every night, on all that has come:   lode retrain; then lode versions, rollback, histories
 
     A step that finds its finished output does nothing; a killed one goes on where it was.
     """
@@ -110,6 +86,10 @@ def train_command(
     from components.single_run import single_run
 
     click.echo(single_run(settings, workspace, scheduler, peak_lr, seed, out))
+
+
+for nightly in (retrain_command, versions_command, rollback_command, histories_group):
+    cli.add_command(nightly)
 
 
 @cli.command("tasks")

@@ -1,4 +1,4 @@
-"""A whole night: collect, fit a challenger, compare, decide."""
+"""A whole night: collect, keep a version of it, fit a challenger, compare, decide."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from components.retraining.challenger import fit_challenger
 from components.retraining.collection import collect
 from components.retraining.comparison import compare
 from components.retraining.decision import decide
+from components.retraining.version import record_version
 from components.settings import Settings
 from components.steps import StepResult
 from components.workspace import Workspace
@@ -37,6 +38,7 @@ def retrain(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
             "retrain", ran=False, summary=found.summary, facts=found.facts,
             seconds=time.perf_counter() - started,
         )  # fmt: skip
+    record_version(settings, workspace)
     fit_challenger(settings, workspace)
     compare(settings, workspace, run_all)
     decided = decide(settings, workspace)

@@ -139,13 +139,13 @@ def test_killed_again_and_again_it_ends_with_the_same_decision(
     bring(new_runs(workspace, 7)[6:], workspace)  # comes after the night began: the next one's
     weights = (workspace.challenger(TASK) / "lode.safetensors").stat().st_mtime_ns
 
-    for place in ("components.registry.promotion.make_champion", "components.retraining.decision.write_record"):  # fmt: skip
+    for place in ("registry.promotion.make_champion", "retraining.decision.write_record"):
         with monkeypatch.context() as patch:
 
             def die(*_: Any, **__: Any) -> None:
                 raise KilledError
 
-            patch.setattr(place, die)
+            patch.setattr(f"components.{place}", die)
             with pytest.raises(KilledError):
                 retraining.retrain(settings, workspace)
     assert open_night(workspace, TASK) == began
@@ -186,8 +186,8 @@ def test_without_a_champion_the_floors_decide_and_an_unreachable_registry_loses_
 
 def test_parts_out_of_order_say_what_comes_first(workspace: Workspace) -> None:
     for part in (retraining.fit_challenger, retraining.compare, retraining.decide):
-        with pytest.raises(retraining.RetrainingError, match="no night was begun.*lode retrain"):
+        with pytest.raises(retraining.RetrainingError, match=r"no night was begun.*lode retrain"):
             part(tiny(), workspace)
     retraining.collect(tiny(), workspace)
-    with pytest.raises(retraining.RetrainingError, match="nothing was compared .*lode retrain"):
+    with pytest.raises(retraining.RetrainingError, match=r"nothing was compared .*lode retrain"):
         retraining.decide(tiny(), workspace)
