@@ -66,8 +66,8 @@ def snapshot(
 ) -> Snapshot:
     """Make a version of a task's histories, push it to the default remote, and say what changed.
 
-    The same set as the last version's is no new version, unless that could not be pushed. Where there
-    is no Git repository or no `.dvc` folder nothing is done.
+    The same set as the last version's is no new version, unless that could not be pushed. Without
+    a Git repository or a `.dvc` folder nothing is done.
 
     Args:
         message: subject of the commit.
