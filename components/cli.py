@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from components.cli_nightly import (
+    histories_group,
+    retrain_command,
+    rollback_command,
+    versions_command,
+)
+from components.cli_options import read_settings, settings_options
 from components.names import SCHEDULERS, TASKS
 
 if TYPE_CHECKING:
     from components.settings import Settings
     from components.workspace import Workspace
-
-
-def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--params` and `--set`, the same for every command."""
-    command = click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
-        help="Replace a setting, e.g. --set sweep.seeds='[0, 1]'. May be repeated.",
-    )(command)  # fmt: skip
-    return click.option(
-        "--params", type=click.Path(dir_okay=False, path_type=Path), default=Path("params.yaml"),
-        show_default=True, help="The settings file; its folder is the workspace.",
-    )(command)  # fmt: skip
-
-
-def read_settings(params: Path, overrides: tuple[str, ...]) -> tuple[Settings, Workspace]:
-    """The settings a command runs with, and the workspace they lie in."""
-    import yaml
-
-    from components.settings import SettingsError, load
-    from components.workspace import Workspace
-
-    replaced = {}
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {override}: write KEY=VALUE, e.g. --set training.points=50")
-        try:
-            replaced[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise SettingsError(f"--set {override}: the value is not YAML") from None
-    return load(params, replaced), Workspace(params.resolve().parent)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,6 +31,7 @@ def cli() -> None:
     \b
     The whole pipeline, under Prefect:   make demo
     One step at a time, in this order:   lode sweep, validate, pilot, fit, register, train, evaluate
+    Every night, on all that has come:   lode retrain; then lode versions, rollback, histories
 
     A step that finds its finished output does nothing; a killed one goes on where it was.
     """
@@ -112,94 +88,8 @@ def train_command(
     click.echo(single_run(settings, workspace, scheduler, peak_lr, seed, out))
 
 
-@cli.command("retrain")
-@settings_options
-def retrain_command(params: Path, overrides: tuple[str, ...]) -> None:
-    """Refit the LODE on all histories there are; it replaces the champion only if it is better.
-
-    What the nightly flow does. Nothing new since the last time: it says so and stops. Killed, it
-    goes on where it was.
-    """
-    from components.lock import only_one
-    from components.retraining import retrain
-
-    settings, workspace = read_settings(params, overrides)
-    with only_one(workspace):
-        result = retrain(settings, workspace)
-    click.echo(f"retrain {settings.task}: {result.summary} ({result.seconds:.1f} s)")
-
-
-@cli.command("rollback")
-@settings_options
-@click.option("--to", type=int, help="A version.  [default: the champion before this one]")
-@click.option("--why", default="", help="Kept on the version that is left.")
-def rollback_command(params: Path, overrides: tuple[str, ...], to: int | None, why: str) -> None:
-    """Make a former version of the LODE the champion again; nothing is deleted."""
-    import getpass
-
-    from components.registry import rollback
-    from components.steps import tracking_uri
-
-    settings, workspace = read_settings(params, overrides)
-    left, now = rollback(
-        settings.task, tracking_uri=tracking_uri(settings, workspace), who=getpass.getuser(),
-        why=why, to=to,
-    )  # fmt: skip
-    click.echo(f"lode-{settings.task}: champion is version {now} again, it was {left}")
-
-
-@cli.command("versions")
-@settings_options
-def versions_command(params: Path, overrides: tuple[str, ...]) -> None:
-    """List the registered versions of the LODE: aliases, the gate's decision, what they saw."""
-    from components.registry import list_versions
-    from components.steps import tracking_uri
-
-    settings, workspace = read_settings(params, overrides)
-    found = list_versions(settings.task, tracking_uri=tracking_uri(settings, workspace))
-    if not found:
-        click.echo(f"no version of lode-{settings.task} is registered; run `lode register`")
-    for version in found:
-        tags = version.tags
-        said = tags.get("decision", "registered")
-        click.echo(
-            f"{version.version:4}  {version.created:%Y-%m-%d %H:%M}  {said:10}  "
-            f"histories {tags.get('histories_digest', '?')[:12]}  "
-            f"data {tags.get('data_revision', 'none'):12}  {', '.join(version.aliases)}"
-        )
-
-
-@cli.command("histories")
-@settings_options
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path),
-              help="Folder to write to.  [default: histories-REVISION]")  # fmt: skip
-@click.argument("at", required=False, type=click.Choice(["at"]), metavar="[at REVISION]")
-@click.argument("revision", required=False, metavar="")
-def histories_command(
-    params: Path, overrides: tuple[str, ...], out: Path | None, at: str | None, revision: str | None
-) -> None:  # fmt: skip
-    """List the versions of what LODEs learned from; `lode histories at REVISION` brings one back.
-
-    Versions are commits on the branch lode-histories, their data is in DVC's remote.
-    """
-    from components.versioning import bring_back, versions
-
-    settings, workspace = read_settings(params, overrides)
-    if at and not revision:
-        raise click.UsageError("at what? `lode histories` lists the revisions")
-    if revision:
-        folder = out or Path(f"histories-{revision}")
-        count = bring_back(workspace, settings.task, revision, folder)
-        click.echo(f"{count} histories of {settings.task} at {revision} in {folder}")
-        return
-    found = versions(workspace, settings.task)
-    if not found:
-        click.echo("no versions yet; `lode retrain` makes one in a git repository with DVC")
-    for version in found:
-        click.echo(
-            f"{version.revision}  {version.when[:16]}  {version.runs:5} runs  "
-            f"digest {version.digest[:12]}  {version.message}"
-        )
+for nightly in (retrain_command, versions_command, rollback_command, histories_group):
+    cli.add_command(nightly)
 
 
 @cli.command("tasks")

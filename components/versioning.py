@@ -1,203 +1,320 @@
-"""Versions of what a LODE learned from: histories under DVC, one git commit per version.
+"""Versions of the histories: DVC keeps the files, a Git branch of its own keeps what they were.
 
-A version is a commit on the branch `lode-histories`: the code as it was checked out, and below
-`training-sets/<task>` the histories as DVC pointer (`<task>.dvc`) and a manifest that git can show
-the changes of (`<task>.json`). It is made in a git worktree of its own, so neither the checked-out
-branch nor the index nor the files of the workspace are touched. DVC's default remote gets the data.
+A version is a commit on the branch `lode-histories`: the tree of HEAD, so that code and settings
+are there too, and below `lode-histories/` a DVC pointer and a manifest (run ids, digest). It is
+made without the checked-out branch, the index, the working tree or dvc.lock being touched: DVC
+works in a temporary folder with the project's cache and remotes, Git with a temporary index.
+
+The pipeline's own stages are left alone on purpose. `dvc commit` would declare their outputs made
+from whatever code and settings lie there at the moment, and a set to learn from spans all folders.
 """
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.training.history import History, digest, read_histories, write_history
+from components.training.history import HistoryError, digest, read_histories, read_history
 from components.workspace import Workspace
 
 BRANCH = "lode-histories"
-FOLDER = "training-sets"
-_LEFT = shutil.ignore_patterns("cache", "tmp", "remote")  # of .dvc: the data itself
+FOLDER = "lode-histories"  # in the trees of that branch
+_WHO = {"GIT_AUTHOR_NAME": "lode", "GIT_AUTHOR_EMAIL": "lode@localhost",
+        "GIT_COMMITTER_NAME": "lode", "GIT_COMMITTER_EMAIL": "lode@localhost"}  # fmt: skip
 
 
 class VersioningError(RuntimeError):
-    """A version cannot be made or brought back; the message says why and what to do."""
+    """A version cannot be made or brought back; the message says what to do."""
 
 
 @dataclass(frozen=True)
-class Version:
-    """A version of a task's histories.
-
-    Attributes:
-        revision: the commit, 12 hex digits. when: ISO date. message: its first line.
-        digest: `training.history.digest` of its histories. runs: how many.
-    """
+class HistoriesVersion:
+    """One version of a task's histories: `revision` (Git), `date` (ISO 8601), the `digest` of
+    `components.training.history` over its `runs`, and how many were `added` and `removed`."""
 
     revision: str
-    when: str
+    date: str
     message: str
     digest: str
     runs: int
+    added: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """`revision`: of the version; empty where there is none, and `said` tells why. `pushed`:
+    whether the files are in the default remote."""
+
+    revision: str
+    pushed: bool
+    said: str
 
 
 def snapshot(
-    workspace: Workspace, task: str, histories: Sequence[History], message: str
-) -> str | None:
-    """Make `histories` a version, unless they are the latest one already.
+    workspace: Workspace, task: str, message: str, files: Mapping[str, Path] | None = None
+) -> Snapshot:
+    """Make a version of a task's histories, push it to the default remote, and say what changed.
 
-    Returns:
-        Its revision; None where the workspace is no git repository with DVC.
+    The same set as the last version's is no new version, unless that could not be pushed. Without
+    a Git repository or a `.dvc` folder nothing is done.
+
+    Args:
+        message: subject of the commit.
+        files: path by run id; None: all readable ones of the sweep, pilots, scheduled, nightly and
+            imported runs.
 
     Raises:
-        VersioningError: git or DVC failed; what was there before still is.
+        VersioningError: Git or DVC failed. That the remote cannot be reached is only said.
     """
-    if not versioned(workspace):
-        return None
-    said = digest(histories)
-    known = versions(workspace, task)
-    if known and known[0].digest == said:
-        return known[0].revision
-    with _worktree(workspace, _tip(workspace)) as tree:
-        changed = _write(tree, task, histories, said)
-        _dvc(tree, "add", "--quiet", f"{FOLDER}/{task}")
-        _dvc(tree, "push", "--quiet", f"{FOLDER}/{task}.dvc")
-        _git(tree, "add", "--force", f"{FOLDER}/{task}.dvc", f"{FOLDER}/{task}.json",
-             f"{FOLDER}/.gitignore")  # fmt: skip
-        _git(tree, *_author(tree), "commit", "--quiet", "--no-verify", "-m",
-             f"{task}: {message}", "-m", changed)  # fmt: skip
-        revision = _git(tree, "rev-parse", "--short=12", "HEAD").strip()
-        _git(tree, "branch", "--force", BRANCH, "HEAD")
-    return revision
+    root = workspace.root
+    missing = _missing(root)
+    if missing:
+        return Snapshot("", False, f"no version of the histories: {missing}")
+    files = _all_files(workspace, task) if files is None else files
+    seen = digest(read_history(path) for path in files.values())
+    tip = _git(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{BRANCH}", check=False)
+    before = _manifest(root, tip, task) if tip else None
+    if before is not None and before["digest"] == seen and before["pushed"]:
+        return Snapshot(tip, True, f"version {tip[:12]}: the histories are the same")
+    with _dvc_folder(workspace) as scratch:
+        pointer, failed = _add_and_push(scratch, task, files)
+    manifest = _compared(task, seen, sorted(files), before, pushed=not failed)
+    revision = _commit(root, tip, task, message, pointer, manifest)
+    said = f"version {revision[:12]}: {len(files)} runs, {len(manifest['added'])} added, "
+    return Snapshot(revision, not failed, f"{said}{len(manifest['removed'])} removed{failed}")
 
 
-def versions(workspace: Workspace, task: str) -> list[Version]:
-    """The task's versions, latest first; empty where there is none."""
-    if not versioned(workspace) or not _exists(workspace, BRANCH):
-        return []
-    manifest = f"{FOLDER}/{task}.json"
-    log = _git(workspace.root, "log", "--format=%h%x09%cI%x09%s", "--abbrev=12", BRANCH, "--",
-               manifest)  # fmt: skip
+def histories_versions(workspace: Workspace, task: str) -> list[HistoriesVersion]:
+    """All versions of a task's histories, newest first; empty where there are none.
+
+    Raises:
+        VersioningError: no Git repository.
+    """
+    root = workspace.root
+    if _missing(root):
+        raise VersioningError(f"{root}: no versions of histories: {_missing(root)}")
+    log = _git(root, "log", "--format=%H %cI %s", f"refs/heads/{BRANCH}", "--", _path(task, "json"),
+               check=False)  # fmt: skip
     found = []
     for line in log.splitlines():
-        revision, when, subject = line.split("\t", 2)
-        facts = json.loads(_git(workspace.root, "show", f"{revision}:{manifest}"))
-        found.append(Version(revision, when, subject, facts["digest"], len(facts["runs"])))
+        revision, date, message = line.split(" ", 2)
+        said = _manifest(root, revision, task)
+        if said is not None:
+            counts = (len(said[key]) for key in ("runs", "added", "removed"))
+            found.append(HistoriesVersion(revision, date, message, said["digest"], *counts))
     return found
 
 
-def bring_back(workspace: Workspace, task: str, revision: str, out: Path) -> int:
-    """Write the histories of a version to `out`, from DVC's cache or its remote.
+def restore(workspace: Workspace, task: str, revision: str, out: Path) -> int:
+    """Bring the histories of a version into the folder `out`; returns how many there are.
 
-    Returns:
-        How many.
+    They come from DVC's cache, or from the default remote if they are no longer there.
+
+    Args:
+        revision: a commit as `lode histories` lists it, or anything Git resolves to one.
+        out: must not exist, or be empty.
 
     Raises:
-        VersioningError: no such version, its data is nowhere, or not what the manifest says.
+        VersioningError: no such version; files in neither cache nor remote; `out` in use; or what
+            came is not what the version's digest says.
     """
-    if not versioned(workspace):
-        raise VersioningError(f"{workspace.root}: not a git repository with DVC: no versions here")
-    manifest = f"{FOLDER}/{task}.json"
-    if not _exists(workspace, revision) or not _exists(workspace, f"{revision}:{manifest}"):
-        known = ", ".join(version.revision for version in versions(workspace, task)) or "none"
-        raise VersioningError(f"{revision}: no version of {task}'s histories; known: {known}")
-    with _worktree(workspace, revision) as tree:
-        _dvc(tree, "pull", "--quiet", f"{FOLDER}/{task}.dvc")
-        expected = json.loads((tree / manifest).read_text(encoding="utf-8"))["digest"]
-        histories = read_histories(tree / FOLDER / task)
-        if digest(histories) != expected:
-            raise VersioningError(f"{revision}: the data is not what its manifest says")
-        for history in histories:
-            write_history(history, out)
-    return len(histories)
-
-
-def versioned(workspace: Workspace) -> bool:
-    """Whether the workspace is the root of a git repository with DVC and at least one commit."""
     root = workspace.root
-    return (root / ".git").exists() and (root / ".dvc").is_dir() and _exists(workspace, "HEAD")
+    manifest = _manifest(root, revision, task)
+    if manifest is None:
+        raise VersioningError(
+            f"{revision}: no version of the histories of {task}; `lode histories` lists them"
+        )
+    if out.exists() and any(out.iterdir()):
+        raise VersioningError(f"{out}: not empty; choose another folder with --out")
+    pointer = _git(root, "show", f"{revision}:{_path(task, 'dvc')}")
+    with _dvc_folder(workspace) as scratch:
+        (scratch / f"{task}.dvc").write_text(pointer + "\n", encoding="utf-8")
+        if _dvc(scratch, "checkout", f"{task}.dvc"):
+            error = _dvc(scratch, "pull", f"{task}.dvc")
+            if error:
+                raise VersioningError(
+                    f"version {revision} is neither in DVC's cache nor in its remote ({error}); "
+                    "set the remote that has it: dvc remote add -d NAME URL"
+                )
+        _check(scratch / task, manifest["digest"], revision)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if out.exists():
+            out.rmdir()
+        shutil.move(scratch / task, out)
+    return len(manifest["runs"])
 
 
-def _write(tree: Path, task: str, histories: Sequence[History], said: str) -> str:
-    """Histories and manifest into the worktree; returns what changed, in words."""
-    folder, manifest = tree / FOLDER / task, tree / FOLDER / f"{task}.json"
-    before: set[str] = set()
-    if manifest.exists():
-        before = set(json.loads(manifest.read_text(encoding="utf-8"))["runs"])
-    for history in histories:
-        write_history(history, folder)
-    runs = {history.run_id: history.describe() for history in histories}
-    text = json.dumps({"task": task, "digest": said, "runs": runs}, indent=1, sort_keys=True)
-    manifest.write_text(text + "\n", encoding="utf-8")
-    added, removed = len(set(runs) - before), len(before - set(runs))
-    return f"{len(runs)} runs, {added} added, {removed} removed\n\ndigest {said}"
+def _missing(root: Path) -> str:
+    if not (root / ".dvc").is_dir():
+        return "no DVC here (`dvc init`)"
+    if not _git(root, "rev-parse", "--git-dir", check=False):
+        return "no Git repository here (`git init`)"
+    return ""
+
+
+def _all_files(workspace: Workspace, task: str) -> dict[str, Path]:
+    folders = (workspace.histories(task), workspace.pilots(task), workspace.scheduled(task),
+               workspace.nightly(task), workspace.imported(task))  # fmt: skip
+    files: dict[str, Path] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.parquet"))):
+        try:
+            files.setdefault(read_history(path).run_id, path)
+        except (HistoryError, KeyError):
+            continue  # nobody learns from it either
+    return files
+
+
+def _compared(
+    task: str, seen: str, runs: list[str], before: dict[str, Any] | None, *, pushed: bool
+) -> dict[str, Any]:
+    old = set(before["runs"]) if before else set()
+    return {
+        "task": task, "digest": seen, "pushed": pushed, "runs": runs,
+        "added": sorted(set(runs) - old), "removed": sorted(old - set(runs)),
+    }  # fmt: skip
+
+
+def _check(folder: Path, expected: str, revision: str) -> None:
+    try:
+        found = digest(read_histories(folder))
+    except HistoryError as error:
+        raise VersioningError(f"version {revision}: {error}") from None
+    if found != expected:
+        raise VersioningError(
+            f"version {revision}: the files are not those of its digest {expected[:12]}; the "
+            "remote is damaged: take another copy of it"
+        )
+
+
+# ------------------------------------------------------------------------------------------ DVC
 
 
 @contextmanager
-def _worktree(workspace: Workspace, revision: str) -> Iterator[Path]:
-    """A checkout of `revision` beside the workspace, with its DVC cache and remotes."""
-    root = workspace.root
-    parent = Path(tempfile.mkdtemp(prefix="lode-versions-"))
-    tree = parent / "tree"
-    try:
-        _git(root, "worktree", "add", "--quiet", "--detach", str(tree), revision)
-        shutil.rmtree(tree / ".dvc", ignore_errors=True)
-        shutil.copytree(root / ".dvc", tree / ".dvc", ignore=_LEFT)
-        _point_at(root, tree)
-        yield tree
-    finally:
-        shutil.rmtree(parent, ignore_errors=True)
-        _git(root, "worktree", "prune")
+def _dvc_folder(workspace: Workspace) -> Iterator[Path]:
+    """A temporary DVC project with this one's cache and remotes. Private (mode 700), as the
+    configuration may hold the remote's credentials."""
+    workspace.state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="versions-", dir=workspace.state) as name:
+        scratch = Path(name)
+        (scratch / ".dvc").mkdir()
+        with (scratch / ".dvc" / "config").open("w", encoding="utf-8") as file:
+            _configuration(workspace.root / ".dvc").write(file)
+        yield scratch
 
 
-def _point_at(root: Path, tree: Path) -> None:
-    """Cache and remotes are the workspace's: what is relative there is so to another folder."""
-    cache = _dvc(root, "cache", "dir").strip()
-    _dvc(tree, "config", "--local", "cache.dir", cache)
-    for line in _dvc(root, "config", "--list").splitlines():
-        key, _, url = line.partition("=")
-        if key.startswith("remote.") and key.endswith(".url") and "://" not in url:
-            _dvc(tree, "config", "--local", key, url)
+def _configuration(folder: Path) -> configparser.RawConfigParser:
+    """The project's, with absolute paths where they are relative to its own folder."""
+    parser = configparser.RawConfigParser(delimiters=("=",))
+    parser.read([folder / "config", folder / "config.local"], encoding="utf-8")
+    for section in ("core", "cache"):
+        if not parser.has_section(section):
+            parser.add_section(section)
+    parser.set("core", "no_scm", "true")
+    parser.remove_option("core", "autostage")
+    parser.set("cache", "dir", parser.get("cache", "dir", fallback="cache"))
+    for section in parser.sections():
+        for key in ("url", "dir"):
+            value = parser.get(section, key, fallback="")
+            if value and "://" not in value:
+                parser.set(section, key, os.path.normpath(folder / value))
+    return parser
 
 
-def _tip(workspace: Workspace) -> str:
-    """What a new version is put upon."""
-    return BRANCH if _exists(workspace, BRANCH) else "HEAD"
-
-
-def _exists(workspace: Workspace, thing: str) -> bool:
-    asked = ["git", "cat-file", "-e", thing]
-    return subprocess.run(asked, cwd=workspace.root, capture_output=True).returncode == 0
-
-
-def _author(tree: Path) -> list[str]:
-    """Who commits, where git knows nobody (as on a server)."""
-    known = subprocess.run(["git", "config", "user.email"], cwd=tree, capture_output=True)
-    return (
-        [] if known.stdout.strip() else ["-c", "user.name=lode", "-c", "user.email=lode@localhost"]
-    )
-
-
-def _git(folder: Path, *command: str) -> str:
-    return _call(["git", *command], folder)
+def _add_and_push(scratch: Path, task: str, files: Mapping[str, Path]) -> tuple[str, str]:
+    """The pointer's text, and why the push failed, as an ending for a sentence."""
+    # Copies, not links: DVC makes what is in its cache read-only.
+    (scratch / task).mkdir()
+    for run_id, path in files.items():
+        shutil.copyfile(path, scratch / task / f"{run_id}.parquet")
+    error = _dvc(scratch, "add", task)
+    if error:
+        raise VersioningError(f"dvc add: {error}")
+    pointer = (scratch / f"{task}.dvc").read_text(encoding="utf-8")
+    error = _dvc(scratch, "push", f"{task}.dvc")
+    return pointer, f"; not pushed, it is in DVC's cache only: {error}" if error else ""
 
 
 def _dvc(folder: Path, *command: str) -> str:
-    return _call([sys.executable, "-m", "dvc", *command], folder)
+    """Run DVC there; returns what went wrong, empty if nothing did."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *command, "--quiet"], cwd=folder, capture_output=True,
+        text=True, env={**os.environ, "DVC_NO_ANALYTICS": "true"},
+    )  # fmt: skip
+    if not done.returncode:
+        return ""
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return lines[0].removeprefix("ERROR: ")
 
 
-def _call(command: list[str], folder: Path) -> str:
-    # a git hook that calls us sets these, and they would mean another repository
-    environment: dict[str, Any] = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        said = " ".join(command[command.index("-m") + 1 :] if "-m" in command[:2] else command)
-        raise VersioningError(f"{said[:80]} failed: {(done.stderr or done.stdout).strip()[-500:]}")
-    return done.stdout
+# ------------------------------------------------------------------------------------------ Git
+
+
+def _path(task: str, kind: str) -> str:
+    return f"{FOLDER}/{task}.{kind}"
+
+
+def _manifest(root: Path, revision: str, task: str) -> dict[str, Any] | None:
+    text = _git(root, "show", f"{revision}:{_path(task, 'json')}", check=False)
+    return dict(json.loads(text)) if text else None
+
+
+def _commit(
+    root: Path, tip: str, task: str, message: str, pointer: str, manifest: dict[str, Any]
+) -> str:
+    """A commit on the branch, whose tip must still be `tip`; returns its id."""
+    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD^{tree}", check=False)
+    kept = _git(root, "ls-tree", "-r", tip, f"{FOLDER}/") if tip else ""  # other tasks'
+    with tempfile.TemporaryDirectory() as scratch:
+        index = {"GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        if head:
+            _git(root, "read-tree", head, env=index)
+        entries = [line for line in kept.splitlines() if line]
+        for kind, text in (
+            ("dvc", pointer),
+            ("json", json.dumps(manifest, indent=1, sort_keys=True) + "\n"),
+        ):
+            blob = _git(root, "hash-object", "-w", "--stdin", given=text)
+            entries.append(f"100644 blob {blob}\t{_path(task, kind)}")
+        _git(root, "update-index", "--index-info", env=index, given=_lines(entries))
+        tree = _git(root, "write-tree", env=index)
+    parents = ["-p", tip] if tip else []
+    commit = _git(root, "commit-tree", tree, *parents, "-m", message, env=_WHO)
+    # Git refuses where another process has moved the branch meanwhile.
+    _git(root, "update-ref", f"refs/heads/{BRANCH}", commit, tip or "0" * 40)
+    return commit
+
+
+def _lines(entries: Iterable[str]) -> str:
+    return "".join(f"{entry}\n" for entry in entries)
+
+
+def _git(
+    root: Path, *command: str, check: bool = True, given: str | None = None,
+    env: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
+    """Output of a git command in `root`; empty where it failed and `check` is off."""
+    try:
+        done = subprocess.run(
+            ["git", *command], cwd=root, capture_output=True, text=True, input=given,
+            env={**os.environ, **(env or {})},
+        )  # fmt: skip
+    except FileNotFoundError:
+        if not check:
+            return ""
+        raise VersioningError("git is not on this machine; install it") from None
+    if not done.returncode:
+        return done.stdout.strip()
+    if check:
+        raise VersioningError(f"git {command[0]}: {done.stderr.strip()}")
+    return ""

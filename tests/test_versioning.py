@@ -1,4 +1,5 @@
-"""Versions of histories, with real git and DVC in a clone."""
+"""Versions of histories with real Git and DVC: made beside the user's work, brought back from the
+remote, checked."""
 
 from __future__ import annotations
 
@@ -8,108 +9,125 @@ from pathlib import Path
 
 import pytest
 
-from components import versioning
-from components.training.history import digest, history_path, read_histories
-from components.versioning import VersioningError, bring_back, snapshot, versions
+from components.training.history import digest, read_histories, write_history
+from components.versioning import (
+    VersioningError,
+    histories_versions,
+    restore,
+    snapshot,
+)
 from components.workspace import Workspace
 
-from .lode.conftest import synthetic
+from .validation.conftest import make_history
 
 ROOT = Path(__file__).parents[1]
 TASK = "mnist1d-cnn"
 pytestmark = pytest.mark.slow
 
 
-def git(folder: Path, *command: str) -> str:
-    done = subprocess.run(["git", *command], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("clone")
-    (root / ".dvc").mkdir()
-    for name in ("config", ".gitignore"):
-        shutil.copy(ROOT / ".dvc" / name, root / ".dvc")
-    shutil.copy(ROOT / ".gitignore", root)
-    git(root, "init", "--quiet", "-b", "work")
-    git(root, "add", "-A")
-    git(root, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "code")
-    return root
+def git(root: Path, *command: str) -> str:
+    who = ["-c", "user.name=me", "-c", "user.email=me@localhost"]
+    done = subprocess.run(["git", *who, *command], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 @pytest.fixture
-def workspace(repository: Path, tmp_path: Path) -> Workspace:
-    return Workspace(Path(shutil.copytree(repository, tmp_path / "clone")))
+def clone(tmp_path: Path) -> Workspace:
+    """A clone with this project's DVC configuration, a commit, work in progress, and histories."""
+    root = tmp_path / "clone"
+    (root / ".dvc").mkdir(parents=True)
+    for name in (".dvc/config", ".dvc/.gitignore", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, root / name)
+    git(root, "init", "--quiet", "--initial-branch=main")
+    (root / "code.py").write_text("committed")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "-m", "first")
+    (root / "code.py").write_text("being worked on")
+    (root / "staged.py").write_text("staged")
+    git(root, "add", "staged.py")
+    workspace = Workspace(root)
+    for seed in (0, 1):
+        write_history(make_history("constant", 0.01, seed), workspace.histories(TASK))
+    return workspace
 
 
-OLD = [synthetic("cosine", 0.1, seed) for seed in range(2)]
-NEW = [*OLD[1:], synthetic("constant", 0.1, 0), synthetic("constant", 0.2, 0)]
+def state(root: Path) -> tuple[str, ...]:
+    return (git(root, "status", "--porcelain"), git(root, "rev-parse", "HEAD"),
+            git(root, "symbolic-ref", "HEAD"), git(root, "write-tree"))  # fmt: skip
 
 
-def test_a_version_comes_back_from_the_remote_and_nothing_else_is_touched(
-    workspace: Workspace, tmp_path: Path
+def test_versions_are_made_beside_the_users_work_and_come_back_from_the_remote(
+    clone: Workspace, tmp_path: Path
 ) -> None:
-    root = workspace.root
-    (root / "untracked.txt").write_text("mine")
-    git(root, "add", "untracked.txt")
-    before = git(root, "status", "--porcelain"), git(root, "log", "--oneline", "work")
-    first = snapshot(workspace, TASK, OLD, "sweep")
-    second = snapshot(workspace, TASK, NEW, "night 1")
-    assert first and second and first != second
-    assert (git(root, "status", "--porcelain"), git(root, "log", "--oneline", "work")) == before
-    assert git(root, "branch", "--show-current").strip() == "work"
-    assert git(root, "worktree", "list").count("\n") == 1
+    before = state(clone.root)
+    first = snapshot(clone, TASK, "first night")
+    assert first.pushed and "2 runs, 2 added, 0 removed" in first.said
+    assert snapshot(clone, TASK, "again").revision == first.revision, "nothing changed"
+    one = digest(read_histories(clone.histories(TASK)))
 
-    shutil.rmtree(root / ".dvc/cache")  # only the remote has the data now
-    for revision, histories in ((first, OLD), (second, NEW)):
-        out = tmp_path / revision
-        assert bring_back(workspace, TASK, revision, out) == len(histories)
-        assert digest(read_histories(out)) == digest(histories)
-        assert all(history_path(out, h.run_id).exists() for h in histories)
+    write_history(make_history("cosine", 0.05, 3), clone.imported(TASK))
+    next(clone.histories(TASK).glob("*.parquet")).unlink()
+    second = snapshot(clone, TASK, "second night")
+    assert "2 runs, 1 added, 1 removed" in second.said
+    assert state(clone.root) == before, "branch, index or working tree was touched"
 
+    versions = histories_versions(clone, TASK)
+    assert [v.revision for v in versions] == [second.revision, first.revision]
+    assert [(v.runs, v.added, v.removed) for v in versions] == [(2, 1, 1), (2, 2, 0)]
+    assert [v.message for v in versions] == ["second night", "first night"]
+    tree = git(clone.root, "ls-tree", "-r", "--name-only", "lode-histories").splitlines()
+    assert {f"lode-histories/{TASK}.dvc", f"lode-histories/{TASK}.json", "code.py"} <= set(tree)
 
-def test_the_branch_tells_what_changed(workspace: Workspace) -> None:
-    assert versions(workspace, TASK) == []
-    first = snapshot(workspace, TASK, OLD, "sweep")
-    second = snapshot(workspace, TASK, NEW, "night 1")
-    found = versions(workspace, TASK)
-    assert [v.revision for v in found] == [second, first]
-    assert [v.runs for v in found] == [3, 2]
-    assert [v.digest for v in found] == [digest(NEW), digest(OLD)]
-    assert found[0].message == f"{TASK}: night 1"
-    assert "3 runs, 2 added, 1 removed" in git(workspace.root, "log", "-1", versioning.BRANCH)
-    shown = git(workspace.root, "show", versioning.BRANCH, "--", f"training-sets/{TASK}.json")
-    assert "+  " in shown and "constant 0.2 seed 0" in shown
-    assert "training-sets" not in git(workspace.root, "ls-tree", "--name-only", "work")
-
-
-def test_the_same_histories_are_the_same_version(workspace: Workspace) -> None:
-    first = snapshot(workspace, TASK, OLD, "sweep")
-    assert snapshot(workspace, TASK, list(reversed(OLD)), "again") == first
-    assert len(versions(workspace, TASK)) == 1
+    shutil.rmtree(clone.root / ".dvc" / "cache")
+    shutil.rmtree(clone.histories(TASK))
+    assert restore(clone, TASK, first.revision, tmp_path / "brought") == 2
+    assert digest(read_histories(tmp_path / "brought")) == one
+    with pytest.raises(VersioningError, match="not empty; choose another folder with --out"):
+        restore(clone, TASK, first.revision, tmp_path / "brought")
+    shutil.rmtree(clone.root / ".dvc" / "cache")
+    shutil.rmtree(clone.root / "data" / "versions")
+    with pytest.raises(VersioningError, match="neither in DVC's cache nor in its remote"):
+        restore(clone, TASK, first.revision, tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+    with pytest.raises(VersioningError, match=r"no version of the histories of .*lode histories"):
+        restore(clone, TASK, "HEAD", tmp_path / "elsewhere")
+    assert state(clone.root) == before
 
 
-def test_an_unknown_version_names_the_known(workspace: Workspace, tmp_path: Path) -> None:
-    first = snapshot(workspace, TASK, OLD, "sweep")
-    with pytest.raises(VersioningError, match=f"no version of {TASK}.*known: {first}"):
-        bring_back(workspace, TASK, "work", tmp_path / "out")
-    with pytest.raises(VersioningError, match="no version of digits-mlp"):
-        bring_back(workspace, "digits-mlp", str(first), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+def test_two_tasks_do_not_touch_each_other_and_a_lost_remote_is_said(clone: Workspace) -> None:
+    config = clone.root / ".dvc" / "config"
+    blocked = clone.root / "blocked"
+    blocked.write_text("a file where the remote's folder should be")
+    config.write_text(config.read_text().replace("../data/versions", "../blocked"))
+    first = snapshot(clone, TASK, "first")
+    assert first.revision and not first.pushed and "not pushed" in first.said
+    blocked.unlink()
+    again = snapshot(clone, TASK, "first, once more")
+    assert again.pushed and again.revision != first.revision
+    write_history(make_history("cosine", 0.01, 0, task="digits-mlp"), clone.imported("digits-mlp"))
+    other = snapshot(clone, "digits-mlp", "other")
+    assert [v.revision for v in histories_versions(clone, TASK)] == [again.revision, first.revision]
+    assert [v.revision for v in histories_versions(clone, "digits-mlp")] == [other.revision]
 
 
-def test_lost_data_is_said(workspace: Workspace, tmp_path: Path) -> None:
-    first = snapshot(workspace, TASK, OLD, "sweep")
-    shutil.rmtree(workspace.root / ".dvc/cache")
-    shutil.rmtree(workspace.root / ".dvc/remote")
-    with pytest.raises(VersioningError, match="pull"):
-        bring_back(workspace, TASK, str(first), tmp_path / "out")
+def test_without_git_or_dvc_it_is_said(clone: Workspace) -> None:
+    shutil.rmtree(clone.root / ".git")
+    made = snapshot(clone, TASK, "night")
+    assert made.revision == "" and "no Git repository here" in made.said
+    with pytest.raises(VersioningError, match="no Git repository"):
+        histories_versions(clone, TASK)
+    shutil.rmtree(clone.root / ".dvc")
+    assert "no DVC here" in snapshot(clone, TASK, "night").said
 
 
-def test_without_git_there_are_no_versions(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    assert snapshot(workspace, TASK, OLD, "sweep") is None
-    assert versions(workspace, TASK) == []
-    with pytest.raises(VersioningError, match="not a git repository"):
-        bring_back(workspace, TASK, "abc", tmp_path / "out")
+def test_a_damaged_remote_is_noticed(clone: Workspace, tmp_path: Path) -> None:
+    made = snapshot(clone, TASK, "night")
+    stored = [p for p in (clone.root / ".dvc" / "cache").rglob("*") if p.is_file()]
+    for path in stored:
+        if path.suffix != ".dir":
+            path.chmod(0o600)
+            path.write_bytes(b"damaged")
+    shutil.rmtree(clone.root / "data" / "versions")
+    with pytest.raises(VersioningError):
+        restore(clone, TASK, made.revision, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""The night's histories as a version under DVC, which the registered model then names."""
+"""The DVC version of what a night learns from."""
 
 from __future__ import annotations
 
@@ -8,24 +8,34 @@ from dataclasses import replace
 from components.retraining.night import save_night, this_night
 from components.settings import Settings
 from components.steps import StepResult
-from components.versioning import snapshot
+from components.versioning import VersioningError, snapshot
 from components.workspace import Workspace
 
 
 def record_version(settings: Settings, workspace: Workspace) -> StepResult:
-    """Commit what the night learns from to `lode-histories` and push it to DVC's remote.
+    """Make a version of exactly the night's histories, so that any past set can be brought back.
+
+    Lineage, not learning: where it fails the night goes on, and the summary says why.
 
     Raises:
-        RetrainingError: no night was begun. VersioningError: git, DVC or its remote failed; the
-            next call goes on.
+        RetrainingError: no night was begun.
     """
     started, task = time.perf_counter(), settings.task
     night = this_night(workspace, task)
-    histories = night.read(workspace, list(night.files))
-    revision = snapshot(workspace, task, histories, f"night of {night.started[:16]}")
-    save_night(replace(night, data_revision=revision or ""), workspace, task)
-    where = f"revision {revision}" if revision else "not versioned: no git repository with DVC here"
+    if night.data_revision:
+        said = f"version {night.data_revision[:12]}"
+        return StepResult("record_version", ran=False, summary=said)
+    files = {run_id: workspace.root / path for run_id, path in night.files.items()}
+    try:
+        made = snapshot(workspace, task, f"{task}: {len(files)} runs, night {night.id}", files)
+    except VersioningError as error:
+        return StepResult(
+            "record_version", ran=False, summary=f"no version of the histories: {error}",
+            seconds=time.perf_counter() - started,
+        )  # fmt: skip
+    save_night(replace(night, data_revision=made.revision), workspace, task)
     return StepResult(
-        "record_version", ran=True, summary=f"{len(histories)} histories, {where}",
-        facts={"data_revision": revision}, seconds=time.perf_counter() - started,
+        "record_version", ran=bool(made.revision), summary=made.said,
+        facts={"data_revision": made.revision, "pushed": made.pushed},
+        seconds=time.perf_counter() - started,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A whole night: collect, fit a challenger, compare, decide."""
+"""A whole night: collect, keep a version of it, fit a challenger, compare, decide."""
 
 from __future__ import annotations
 

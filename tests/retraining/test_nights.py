@@ -139,16 +139,13 @@ def test_killed_again_and_again_it_ends_with_the_same_decision(
     bring(new_runs(workspace, 7)[6:], workspace)  # comes after the night began: the next one's
     weights = (workspace.challenger(TASK) / "lode.safetensors").stat().st_mtime_ns
 
-    for place in (
-        "components.registry.promotion.make_champion",
-        "components.retraining.decision.write_record",
-    ):
+    for place in ("registry.promotion.make_champion", "retraining.decision.write_record"):
         with monkeypatch.context() as patch:
 
             def die(*_: Any, **__: Any) -> None:
                 raise KilledError
 
-            patch.setattr(place, die)
+            patch.setattr(f"components.{place}", die)
             with pytest.raises(KilledError):
                 retraining.retrain(settings, workspace)
     assert open_night(workspace, TASK) == began
