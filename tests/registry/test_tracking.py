@@ -16,7 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from components.registry import RegistryError, champion, fetch, log_sweep, register
+from components.lode.model import LODE
+from components.registry import (
+    RegistryError,
+    champion,
+    fetch,
+    log_sweep,
+    register,
+    register_challenger,
+    rollback,
+)
 from components.registry.connection import connect
 from components.training.history import History
 
@@ -198,4 +207,14 @@ def test_the_same_through_a_server(
     assert (folder / "lode.safetensors").read_bytes() == (
         lode_dir / "lode.safetensors"
     ).read_bytes()
+    better = LODE.load(lode_dir)
+    better.readout.bias.data += 0.1
+    better.save(tmp_path / "better")
+    two = register_challenger(
+        tmp_path / "better", task="mnist1d-cnn", tags={}, decision={"decision": "promoted"},
+        promote=True, champion=1, tracking_uri=server, controller="paper",
+    )  # fmt: skip
+    assert champion("mnist1d-cnn", tracking_uri=server) == two
+    assert rollback("mnist1d-cnn", tracking_uri=server, who="ann", why="test") == (2, 1)
+    assert champion("mnist1d-cnn", tracking_uri=server).version == 1
     assert (tmp_path / "server-artifacts").is_dir() and not (tmp_path / "unused").exists()
