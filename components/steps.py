@@ -70,7 +70,7 @@ def sweep(settings: Settings, workspace: Workspace, run_all: RunAll | None = Non
             plan,
             workers=settings.sweep.workers,
             on_history=lambda job, history: advance(1, _note(history)),
-            run_all=run_all or pool.run_all,
+            train=run_all or pool.run_all,
         )
     diverged = sum(not h.completed for h in histories)
     missing = sum(h.run_id not in found for h in histories)

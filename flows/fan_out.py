@@ -32,6 +32,9 @@ from flows.parameters import RunRequest
 from flows.retries import FanOutError
 
 POLL_SECONDS = 2.0
+LOCAL_CLUSTER: dict[str, Any] = {
+    "threads_per_worker": 1
+}  # runs seed torch, which is one per process
 UNSEEN_SECONDS = 60.0  # a shard that no worker took so long is worth a word
 TRIES = 3  # of one shard, in a row, without one more finished run
 
@@ -247,7 +250,9 @@ def over_dask(workspace: Workspace, address: str | None) -> RunAll:
         raise FanOutError(
             "execution.mode = dask needs prefect-dask: pip install 'lode-pipeline[dask]'"
         ) from None
-    runner: Any = DaskTaskRunner(address=address) if address else DaskTaskRunner()
+    runner: Any = (
+        DaskTaskRunner(address=address) if address else DaskTaskRunner(cluster_kwargs=LOCAL_CLUSTER)
+    )
 
     def run_all(
         jobs: Iterable[Job],

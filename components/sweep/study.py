@@ -65,19 +65,19 @@ def run_sweep(
     *,
     workers: int | None = None,
     on_history: Callable[[Job, History], None] = lambda job, history: None,
-    run_all: RunAll = run_all,
+    train: RunAll | None = None,
 ) -> list[History]:
     """Do every run of the plan that is not on disk and return all histories.
 
     Args:
-        run_all: who trains.
+        train: who trains; None: processes of this machine.
 
     Raises:
         components.training.pool.WorkerDiedError: a worker was killed; call again to go on.
     """
     histories: list[History] = []
     for jobs, report in _rounds(plan):
-        answers = run_all(jobs, workers=workers, on_history=on_history)
+        answers = (train or run_all)(jobs, workers=workers, on_history=on_history)
         report(answers)
         histories += answers
     return histories

@@ -165,11 +165,15 @@ def test_without_deployments_it_says_what_to_do(jobs: tuple[list[Job], Workspace
 
 
 @pytest.mark.slow
-def test_a_dask_cluster_trains_the_same_bits(make: Any, tmp_path: Path) -> None:
+def test_a_dask_cluster_trains_the_same_bits(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from prefect import flow
 
     from flows import fan_out
 
+    # without a Prefect server every process starts one of its own: as few as there can be
+    monkeypatch.setitem(fan_out.LOCAL_CLUSTER, "n_workers", 1)
     settings, workspace = make("dask")
     todo = sweep_plan(settings, workspace).grid_jobs()[:3]
 
