@@ -381,8 +381,6 @@ STEPS: dict[str, Callable[..., StepResult]] = {
 }
 
 
-TRAINING = ("sweep", "pilot", "train")  # the steps that take `run_all`
-
 STAMPED = (
     "validate",
     "pilot",
@@ -505,6 +503,18 @@ def scheduled_job(template: Job, folder: Path, controller: dict[str, Any], seed:
     spec = replace(template.spec, scheduler="lode", peak_lr=None, seed=seed,
                    scheduler_digest=digest)  # fmt: skip
     return replace(template, spec=spec, lode=folder, controller=controller)
+
+
+def check_unchanged(job: Job) -> None:
+    """For whoever does a job that was made elsewhere or a while ago.
+
+    Raises:
+        WorkspaceError: the LODE it names is no longer the one that the run is named after.
+    """
+    if job.lode and scheduled_job(job, job.lode, job.controller, job.spec.seed).spec != job.spec:
+        raise WorkspaceError(
+            f"{job.lode}: refitted since this run was handed out; start what handed it out again"
+        )
 
 
 def controller_settings(settings: Settings) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """`make deploy`: work pools, deployments and the watch over dead flow runs, on a Prefect server.
 
-Everything is created or brought up to date; what runs is not disturbed.
+Deployments are brought up to date; pools and the watch are created where they are missing. What
+runs is not disturbed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ POOLS = {
 }
 HEARTBEAT = timedelta(seconds=30)  # as in prefect.yaml
 DEAD_AFTER = 3 * HEARTBEAT
+TAG = "lode"  # of every deployment in prefect.yaml
 WATCH = "lode: mark dead flow runs as crashed"
 
 
@@ -52,9 +54,10 @@ def create_pools() -> None:
 
 
 def watch_heartbeats() -> None:
-    """Mark a flow run whose heartbeats stop as crashed: its process or machine is gone.
+    """Mark a flow run of ours whose heartbeats stop as crashed: its process or machine is gone.
 
-    Prefect itself would show it as running for ever, and who waits for it would wait as long.
+    Prefect itself would show it as running for ever, and who waits for it would wait as long. Only
+    runs with the deployments' tag: others beat every three minutes, if at all.
     """
     from prefect.automations import Automation
     from prefect.client.schemas.objects import StateType
@@ -71,6 +74,9 @@ def watch_heartbeats() -> None:
             after={beat},
             expect={beat, *(f"prefect.flow-run.{end}" for end in ends)},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": ["tag"], "prefect.resource.id": [f"prefect.tag.{TAG}"]}
+            ),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,

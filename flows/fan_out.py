@@ -32,12 +32,10 @@ from flows.parameters import RunRequest
 from flows.retries import FanOutError
 
 POLL_SECONDS = 2.0
-LOCAL_CLUSTER: dict[str, Any] = {
-    "threads_per_worker": 1
-}  # runs seed torch, which is one per process
 UNSEEN_SECONDS = 60.0  # a shard that no worker took so long is worth a word
 TRIES = 3  # of one shard, in a row, without one more finished run
-
+# Of Dask on this machine: runs seed torch, of which there is one per process.
+LOCAL_CLUSTER: dict[str, Any] = {"threads_per_worker": 1}
 
 OnHistory = Callable[[Job, History], None]
 
@@ -192,18 +190,14 @@ def _hand_out(
         for folder in {job.lode for job in jobs if job.lode}:
             for path in sorted(folder.iterdir()):
                 store.put(path)
-    parameters = {"store": store.url} if store else {}
     runs = [RunRequest.of(job, workspace).model_dump(mode="json") for job in jobs]
-    names = json.dumps([*(job.spec.run_id for job in jobs), deployment])
+    parameters = {"runs": runs, "store": store.url if store else None}
+    asked = hashlib.sha256(json.dumps([deployment, parameters]).encode()).hexdigest()[:20]
     try:
         # A parent that was killed and started again finds the shard that is still at work.
         while True:
-            key = f"{hashlib.sha256(names.encode()).hexdigest()[:20]}-{tries}"
             run = run_deployment(
-                deployment,
-                parameters={"runs": runs, **parameters},
-                timeout=0,
-                idempotency_key=key,
+                deployment, parameters=parameters, timeout=0, idempotency_key=f"{asked}-{tries}"
             )
             assert isinstance(run, FlowRun)
             if run.state is None or not run.state.is_final():

@@ -23,7 +23,15 @@ def read(
         task: instead of the file's; `AS_IN_PARAMS` or None: the file's.
         params: a relative path is meant from `$LODE_WORKSPACE`, or from the current folder.
     """
-    path = Path(os.environ.get(WORKSPACE, ".")) / params
     chosen = {"task": task} if task and task != AS_IN_PARAMS else {}
     replaced = {**chosen, **(overrides or {})}
-    return load(path, replaced), Workspace(path.resolve().parent)
+    return load(_path(params), replaced), workspace_of(params)
+
+
+def workspace_of(params: Path) -> Workspace:
+    """The workspace of a settings file, which need not be there."""
+    return Workspace(_path(params).resolve().parent)
+
+
+def _path(params: Path) -> Path:
+    return Path(os.environ.get(WORKSPACE, ".")) / params

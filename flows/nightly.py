@@ -10,27 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prefect import Task, flow, get_run_logger, task
+from prefect import Task, flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
-from prefect.runtime import flow_run
 
 from components import retraining
 from components.lock import only_one
-from components.settings import Settings, SettingsError
+from components.settings import Settings
 from components.steps import StepResult
 from components.workspace import Workspace
-from flows.fan_out import elsewhere
 from flows.inputs import read
 from flows.parameters import AS_IN_PARAMS, Changes
 from flows.parameters import Task as TaskName
-from flows.retries import DELAYS, may_pass_next_time
-
-HOUR = 60 * 60
+from flows.tasks import HOUR, SCHEDULED_TRAINING, named_after_settings, step_task
 
 
-@flow(name="nightly-retraining", flow_run_name=lambda: _flow_run_name())
+@flow(name="nightly-retraining", flow_run_name=lambda: named_after_settings("nightly retraining"))
 def nightly_retraining(
     task: TaskName = AS_IN_PARAMS,
     changes: Changes = Changes(),  # noqa: B008  a frozen default, which the form shows
@@ -60,36 +56,18 @@ def nightly_retraining(
 
 
 def _part(
-    name: str, work: Callable[..., StepResult], *, timeout: float, retries: int = 0
+    name: str, work: Callable[..., StepResult], **options: Any
 ) -> Task[[Settings, Workspace], StepResult]:
-    def run(settings: Settings, workspace: Workspace) -> StepResult:
-        if name == "compare":
-            result = work(settings, workspace, elsewhere(settings, workspace, TRAINING))
-        else:
-            result = work(settings, workspace)
-        get_run_logger().info(f"{name} {settings.task}: {result.summary} ({result.seconds:.1f} s)")
-        return result
-
-    def title(parameters: dict[str, Any]) -> str:
-        return f"{name.replace('_', ' ')} {parameters['settings'].task}"
-
-    return task(
-        name=name,
-        description=work.__doc__,
-        task_run_name=title,  # type: ignore[arg-type]  # a Protocol no function satisfies
-        cache_policy=NO_CACHE,
-        timeout_seconds=timeout,
-        retries=retries,
-        retry_delay_seconds=DELAYS[:retries] or None,
-        retry_condition_fn=may_pass_next_time,
-    )(run)
+    title = name.replace("_", " ")
+    return step_task(name, work, lambda settings: f"{title} {settings.task}", **options)
 
 
-TRAINING = "scheduled-training/gpu"
 collect = _part("collect", retraining.collect, timeout=HOUR, retries=2)
 record_version = _part("record_version", retraining.record_version, timeout=HOUR, retries=2)
 fit_challenger = _part("fit_challenger", retraining.fit_challenger, timeout=12 * HOUR)
-compare = _part("compare", retraining.compare, timeout=72 * HOUR, retries=2)
+compare = _part(
+    "compare", retraining.compare, timeout=72 * HOUR, retries=2, trains_by=SCHEDULED_TRAINING
+)
 decide = _part("decide", retraining.decide, timeout=HOUR, retries=3)
 
 
@@ -111,13 +89,3 @@ def publish(task_name: str, decision: StepResult) -> None:
         },
         payload={"summary": decision.summary, "reasons": facts["reasons"]},
     )
-
-
-def _flow_run_name() -> str:
-    given = flow_run.parameters
-    try:
-        changes = Changes.model_validate(given["changes"])
-        settings, _ = read(given["params"], given["task"], changes.overrides())
-    except SettingsError:  # the run itself will say what is wrong
-        return "nightly retraining · invalid settings"
-    return f"nightly retraining {settings.task}"

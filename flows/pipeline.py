@@ -7,31 +7,33 @@ its finished output it does nothing, so a failed or killed flow run is simply st
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import click
-from prefect import Task, flow, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
+from prefect import Task, flow
 
 from components import steps
 from components.lock import only_one
-from components.settings import Settings, SettingsError
+from components.settings import Settings
 from components.steps import StepResult
 from components.workspace import Workspace
 from flows.artifacts import publish
-from flows.fan_out import elsewhere
 from flows.inputs import read
 from flows.parameters import AS_IN_PARAMS, Changes
 from flows.parameters import Task as TaskName
 from flows.record import record
-from flows.retries import DELAYS, may_pass_next_time
+from flows.tasks import (
+    HOUR,
+    MINUTE,
+    SCHEDULED_TRAINING,
+    SWEEP_SHARD,
+    named_after_settings,
+    step_task,
+)
 
-MINUTE, HOUR = 60, 60 * 60
 
-
-@flow(name="pipeline", flow_run_name=lambda: _flow_run_name())
+@flow(name="pipeline", flow_run_name=lambda: named_after_settings("pipeline"))
 def pipeline(
     task: TaskName = AS_IN_PARAMS,
     changes: Changes = Changes(),  # noqa: B008  a frozen default, which the form shows
@@ -63,43 +65,13 @@ def pipeline(
 
 
 def _step(
-    name: str,
-    title: Callable[[Settings], str],
-    *,
-    timeout: float,
-    retries: int = 0,
+    name: str, title: Callable[[Settings], str], **options: Any
 ) -> Task[[Settings, Workspace], StepResult]:
-    """A step as a Prefect task whose name tells its runs apart.
+    @wraps(steps.STEPS[name])
+    def work(*arguments: Any) -> StepResult:
+        return steps.STEPS[name](*arguments)
 
-    The steps know themselves what is done, so Prefect's cache stays out of it.
-    """
-
-    def run(settings: Settings, workspace: Workspace) -> StepResult:
-        if name in steps.TRAINING:
-            deployment = "scheduled-training/gpu" if name == "train" else "sweep-shard/gpu"
-            who = elsewhere(settings, workspace, deployment)
-            result = steps.STEPS[name](settings, workspace, who)
-        else:
-            result = steps.STEPS[name](settings, workspace)
-        done = f"{result.seconds:.1f} s" if result.ran else "up to date"
-        line = f"{title(settings)}: {result.summary} ({done})"
-        get_run_logger().info(line)
-        click.echo(line, err=True)
-        return result
-
-    def title_of(parameters: dict[str, Any]) -> str:
-        return title(parameters["settings"])
-
-    return task(
-        name=name,
-        description=steps.STEPS[name].__doc__,
-        task_run_name=title_of,  # type: ignore[arg-type]  # a Protocol no function satisfies
-        cache_policy=NO_CACHE,
-        timeout_seconds=timeout,
-        retries=retries,
-        retry_delay_seconds=DELAYS[:retries] or None,
-        retry_condition_fn=may_pass_next_time,
-    )(run)
+    return step_task(name, work, title, **options)
 
 
 # Validation and fit are deterministic: they would fail again. The limits only end what hangs.
@@ -108,6 +80,7 @@ sweep = _step(
     lambda s: f"sweep {s.task} · {s.sweep_runs} runs",
     timeout=72 * HOUR,
     retries=2,  # a worker was killed; finished runs are found
+    trains_by=SWEEP_SHARD,
 )
 validate = _step("validate", lambda s: f"validate {s.task}", timeout=30 * MINUTE)
 pilot = _step(
@@ -115,6 +88,7 @@ pilot = _step(
     lambda s: f"pilot {s.task} · {s.pilot_runs} runs",
     timeout=72 * HOUR,
     retries=2,  # as for the sweep
+    trains_by=SWEEP_SHARD,
 )
 fit = _step("fit", lambda s: f"fit {s.task} · {s.lode.fit.updates} updates", timeout=12 * HOUR)
 register = _step(
@@ -128,6 +102,7 @@ train = _step(
     lambda s: f"train {s.task} · {_evaluation_runs(s)} runs",
     timeout=72 * HOUR,
     retries=2,  # as for the sweep
+    trains_by=SCHEDULED_TRAINING,
 )
 evaluate = _step(
     "evaluate",
@@ -138,13 +113,3 @@ evaluate = _step(
 
 def _evaluation_runs(settings: Settings) -> int:
     return (len(settings.sweep.schedulers) + 1) * len(settings.evaluation.seeds)
-
-
-def _flow_run_name() -> str:
-    given = flow_run.parameters
-    try:
-        changes = Changes.model_validate(given["changes"])
-        settings, _ = read(given["params"], given["task"], changes.overrides())
-    except SettingsError:  # the run itself will say what is wrong
-        return "pipeline · invalid settings"
-    return f"pipeline {settings.task} · {settings.digest()[:8]}"

@@ -18,11 +18,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from components.single_run import job_of
+from components.steps import check_unchanged
 from components.store import Store
 from components.training.execute import Job
-from components.training.history import History, read_history
+from components.training.history import History
 from components.workspace import Workspace
-from flows.inputs import read
+from flows.inputs import read, workspace_of
 from flows.parameters import AS_IN_PARAMS, RunRequest, Scheduler, Task
 from flows.retries import DELAYS, may_pass_next_time
 
@@ -49,15 +50,18 @@ def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = N
     claims.mkdir(parents=True, exist_ok=True)
     # Two workers may be handed the same run after one was taken for dead; the second waits here
     # and then finds the history.
-    with FileLock(claims / f"{job.spec.run_id}.lock"):
-        if store_url is None:
-            return said(execute(job))
-        store = Store(store_url, root)
-        if not store.get(job.path):  # another worker may have done it
+    claim = claims / f"{job.spec.run_id}.lock"
+    with FileLock(claim):
+        store = Store(store_url, root) if store_url else None
+        if store and not store.get(job.path):  # another worker may have done it
             fetch_lode(job, store)
-            execute(job)
+        if not job.path.exists():
+            check_unchanged(job)
+        history = execute(job)
+        if store:
             store.put(job.path)
-        return said(read_history(job.path))
+        claim.unlink(missing_ok=True)  # who still waits for it will find the history
+    return said(history)
 
 
 def fetch_lode(job: Job, store: Store) -> None:
@@ -82,7 +86,7 @@ def said(history: History) -> str:
     return f"{history.describe()}: " + (f"{best:.4f}" if best is not None else "diverged")
 
 
-@flow(name="sweep-shard", flow_run_name=lambda: _named_after_runs(), log_prints=False)
+@flow(name="sweep-shard", flow_run_name=lambda: _named_after_runs())
 def sweep_shard(
     runs: list[RunRequest], params: Path = Path("params.yaml"), store: str | None = None
 ) -> None:
@@ -90,10 +94,10 @@ def sweep_shard(
 
     Args:
         runs: what to train; those whose history exists are skipped.
-        params: the settings file on this worker; its folder is the workspace.
+        params: its folder on this worker is the workspace.
         store: fsspec URL that histories are left at; empty: in the workspace, which all share.
     """
-    _, workspace = read(params)
+    workspace = workspace_of(params)
     train_all([run.job(workspace) for run in runs], workspace, store)
 
 
@@ -118,10 +122,11 @@ def scheduled_training(
         runs: filled in by the pipeline: train exactly these.
         store: fsspec URL that histories are left at; empty: in the workspace, which all share.
     """
-    settings, workspace = read(params, task)
+    workspace = workspace_of(params)
     if runs is not None:
         jobs = [run.job(workspace) for run in runs]
     else:
+        settings, _ = read(params, task)
         jobs = [
             replace(
                 job_of(settings, workspace, scheduler, peak_lr, seed),

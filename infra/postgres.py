@@ -47,7 +47,13 @@ def initialise(data: Path) -> None:
     data.mkdir(parents=True, exist_ok=True)
     owner = user()
     if owner:
-        shutil.chown(data, owner, owner)
+        try:
+            shutil.chown(data, owner, owner)
+        except LookupError:
+            raise PostgresError(
+                f"PostgreSQL does not run as root, and there is no user {owner} on this machine: "
+                "apt-get install postgresql, or do not run as root"
+            ) from None
     data.chmod(0o700)
     reached = subprocess.run(["test", "-w", str(data)], user=owner).returncode == 0
     if not reached:

@@ -269,13 +269,13 @@ def serve(workspace: Workspace, tracking_uri: str, options: Options) -> None:
             f"{other['pid']}); stop it with Ctrl-C or: kill {other['pid']}"
         )
     servers: list[Server] = []
+    folders = ExitStack()
     try:
-        with ExitStack() as folders:
-            start_all(servers, workspace, tracking_uri, options, folders)
-            for server in servers:
-                click.echo(f"{server.name:10} {server.url or 'is up'}")
-            click.echo("`make demo` reports here now. Ctrl-C stops everything.")
-            watch(workspace, servers)
+        start_all(servers, workspace, tracking_uri, options, folders)
+        for server in servers:
+            click.echo(f"{server.name:10} {server.url or 'is up'}")
+        click.echo("`make demo` reports here now. Ctrl-C stops everything.")
+        watch(workspace, servers)
     finally:
         announcement(workspace).unlink(missing_ok=True)
         # a second Ctrl-C must not leave half of them behind
@@ -283,6 +283,7 @@ def serve(workspace: Workspace, tracking_uri: str, options: Options) -> None:
             signal.signal(number, signal.SIG_IGN)
         for server in reversed(servers):
             server.stop()
+        folders.close()
 
 
 def start_all(

@@ -205,7 +205,6 @@ def test_without_a_common_folder_histories_come_through_the_store(
     away = tmp_path / "away"
     (away / "data").mkdir(parents=True)
     (away / "data/datasets").symlink_to((workspace.root / "data/datasets").resolve())
-    (away / "params.yaml").write_text((workspace.root / "params.yaml").read_text())
 
     def hand_out(jobs: list[Job], tries: int, workspace: Workspace, deployment: str, store: Any):  # type: ignore[no-untyped-def]
         runs = [RunRequest.of(job, workspace) for job in jobs]
@@ -228,3 +227,30 @@ def test_without_a_common_folder_histories_come_through_the_store(
     assert [h.run_id for h in histories] == [job.spec.run_id for job in todo]
     assert all(job.path.exists() for job in todo)
     assert len(list((away / "data/histories/mnist1d-cnn").glob("*.parquet"))) == 2
+    assert list((away / ".lode/claims").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_run_is_not_trained_under_another_lode_than_it_is_named_after(make: Any) -> None:
+    from prefect import flow
+
+    from components.steps import scheduled_job
+    from components.workspace import WorkspaceError
+    from flows.training import train_all
+
+    settings, workspace = make("workers")
+    folder = workspace.lode("mnist1d-cnn")
+    folder.mkdir(parents=True)
+    (folder / "lode.safetensors").write_bytes(b"old")
+    job = scheduled_job(
+        sweep_plan(settings, workspace).template, folder, {"controller": "paper"}, 100
+    )
+    (folder / "lode.safetensors").write_bytes(b"refitted")
+
+    @flow
+    def shard() -> None:
+        train_all([job], workspace, None)
+
+    with pytest.raises(WorkspaceError, match="refitted since this run was handed out"):
+        shard()
+    assert not job.path.exists()
