@@ -68,7 +68,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=Path("data/datasets"))
     parser.add_argument("--updates", type=int, default=2000)
-    parser.add_argument("--seeds", type=int, default=6, help="of 8 configurations each")
+    parser.add_argument("--seeds", type=int, default=8, help="of 8 configurations each")
     parser.add_argument("--repetitions", type=int, default=2)
     arguments = parser.parse_args()
     arguments.data.mkdir(parents=True, exist_ok=True)
