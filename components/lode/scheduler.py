@@ -21,6 +21,7 @@ from components.lode.control import improve
 from components.lode.errors import LODEError
 from components.lode.judge import Judge, with_start
 from components.lode.model import LODE
+from components.schedulers import Scheduler
 from components.schedulers.parametric import learning_rate
 from components.schedulers.plan import interpolate, parametric_table
 from components.training.run import log_steps
@@ -28,7 +29,7 @@ from components.training.run import log_steps
 CONTROLLERS = ("default", "paper")
 
 
-class LODEScheduler:
+class LODEScheduler(Scheduler):
     """The learning rates of one run, decided by a LODE every μ log points.
 
     `paper`: up to log point μ the run follows the best configuration of the sweep; the rate planned

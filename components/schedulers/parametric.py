@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from components.schedulers import Scheduler
+
 ONECYCLE_WARMUP = 0.3  # share of N spent rising to the peak
 ONECYCLE_DIV = 25.0  # initial lr = P / 25
 ONECYCLE_FINAL_DIV = 1e4  # final lr = initial lr / 1e4
@@ -64,7 +66,7 @@ def learning_rate(name: str, step: int, updates: int, peak_lr: float) -> float:
     return PARAMETRIC[name](step, updates, peak_lr)
 
 
-class Parametric:
+class Parametric(Scheduler):
     """A parametric schedule as the training loop's scheduler: it ignores what it observes."""
 
     def __init__(self, name: str, *, peak_lr: float, updates: int) -> None:
@@ -73,6 +75,3 @@ class Parametric:
 
     def lr(self, step: int) -> float:
         return self._schedule(step, self._updates, self._peak_lr)
-
-    def observe(self, point: int, train_loss: float, val_metric: float, lr: float) -> None:
-        pass

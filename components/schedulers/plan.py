@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from components.schedulers import Scheduler
 from components.schedulers.parametric import learning_rate
 from components.training.run import log_steps
 
@@ -24,7 +25,7 @@ def interpolate(table: np.ndarray, steps: np.ndarray, updates: int) -> np.ndarra
     return np.interp(steps, knots[unique], np.asarray(table, dtype=np.float64)[unique])
 
 
-class Plan:
+class Plan(Scheduler):
     """A fixed table of learning rates as the training loop's scheduler.
 
     Args:
@@ -46,9 +47,6 @@ class Plan:
 
     def lr(self, step: int) -> float:
         return float(self._lrs[min(step, len(self._lrs) - 1)])
-
-    def observe(self, point: int, train_loss: float, val_metric: float, lr: float) -> None:
-        pass
 
 
 def parametric_table(name: str, peak_lr: float, updates: int, points: int) -> np.ndarray:

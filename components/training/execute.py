@@ -13,8 +13,7 @@ import torch
 
 from components.files import atomic_path
 from components.schedulers import Scheduler
-from components.schedulers.parametric import Parametric
-from components.schedulers.plan import Plan
+from components.schedulers.registry import build
 from components.tasks import catalog
 from components.tasks.datasets import Data
 from components.training.history import History, history_path, read_history, write_history
@@ -84,28 +83,13 @@ def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[H
 
     spec, task = job.spec, catalog.get(job.spec.task)
     data = load_data(spec.task, job.data, spec.train_samples, str(pick_device(job.device)))
-    scheduler = build_scheduler(job)
+    scheduler = build(job)
     outcome = train(task, data, scheduler, seed=spec.seed, updates=spec.updates,
                     points=spec.points, on_point=on_point)  # fmt: skip
     points = pd.DataFrame(outcome.rows, columns=["point", "step", "epoch", "train_loss",
                                                  "val_metric", "lr", "elapsed_s"])  # fmt: skip
     points.insert(0, "run_id", spec.run_id)
     return History(points, _meta(job, data, scheduler, outcome)), outcome
-
-
-def build_scheduler(job: Job) -> Scheduler:
-    """The scheduler of a job's spec, ready for update 0."""
-    spec = job.spec
-    if spec.scheduler == "plan":
-        return Plan(job.plan, updates=spec.updates, points=spec.points)
-    if spec.scheduler != "lode":
-        assert spec.peak_lr is not None, f"{spec.scheduler} needs a peak learning rate"
-        return Parametric(spec.scheduler, peak_lr=spec.peak_lr, updates=spec.updates)
-    from components.lode.scheduler import load_scheduler
-
-    assert job.lode is not None, "scheduler lode needs the folder of a fitted LODE"
-    return load_scheduler(job.lode, updates=spec.updates, points=spec.points, seed=spec.seed,
-                          **job.controller)  # fmt: skip
 
 
 @functools.lru_cache(maxsize=2)
@@ -149,6 +133,7 @@ def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[
         "best_val_metric": best["val_metric"] if best else None,
         "seconds_per_epoch": outcome.train_seconds / epochs if epochs else None,
         "sharpness": sharpness,
+        "price": asdict(scheduler.price),
         "decisions": getattr(scheduler, "decisions", None),
         "controller": job.controller or None,
         "device": device_name(device),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from components.schedulers import Scheduler
+from components.schedulers import Scheduler, Training
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data, Split
 from components.training.history import COMPLETED, DIVERGED
@@ -50,7 +50,7 @@ def train(
     """
     torch.manual_seed(seed)
     network = task.network().to(data.train.x.device)
-    optimizer = task.optimizer(network.parameters())
+    optimizer = scheduler.attach(Training(task, data, network, seed, updates, points))
     batches = shuffled_batches(data.train, task.batch_size, seed, task.augment)
     per_epoch = math.ceil(len(data.train.y) / task.batch_size)
     rows: list[dict[str, float]] = []
@@ -60,23 +60,26 @@ def train(
     for point, end in enumerate(log_steps(updates, points), start=1):
         loss_sum, first = torch.zeros((), device=data.train.x.device), step
         network.train()
+        scheduler.updating()
         while step < end:
-            lr = scheduler.lr(step)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
             x, y = next(batches)
             loss = task.loss(network(x), y)
             optimizer.zero_grad()
             loss.backward()
+            lr = scheduler.lr(step)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
             optimizer.step()
             loss_sum += loss.detach()
+            scheduler.updated(step, loss.detach())
             step += 1
         train_loss = loss_sum.item() / (step - first)
+        scheduler.evaluating()
         elapsed = time.perf_counter() - started
         if not math.isfinite(train_loss):
             status = DIVERGED
             break
-        metric = evaluate(task, network, data.val)
+        metric, lr = evaluate(task, network, data.val), float(lr)
         evaluating += time.perf_counter() - started - elapsed
         row = dict(point=point, step=step, epoch=step / per_epoch, train_loss=train_loss,
                    val_metric=metric, lr=lr, elapsed_s=elapsed)  # fmt: skip

@@ -24,6 +24,7 @@ import numpy as np
 
 from components.evaluation.statistics import paired_difference
 from components.files import write_text
+from components.schedulers import Scheduler
 from components.schedulers.parametric import learning_rate
 from components.tasks import catalog
 from components.training.execute import load_data
@@ -35,7 +36,7 @@ Shapes = dict[str, np.ndarray]  # learning rates by name
 Job = tuple[str, np.ndarray, int, int]  # task, learning rates, seed, log points
 
 
-class Replay:
+class Replay(Scheduler):
     """A table of learning rates, one per update, as the training loop's scheduler."""
 
     def __init__(self, lrs: np.ndarray) -> None:
@@ -43,9 +44,6 @@ class Replay:
 
     def lr(self, step: int) -> float:
         return float(self._lrs[step])
-
-    def observe(self, *_: object) -> None:
-        pass
 
 
 def onecycle(updates: int, peak: float, warmup: float) -> np.ndarray:

@@ -35,6 +35,7 @@ from components.lode.judge import Judge, held, with_start
 from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
 from components.lode.model import LODE
 from components.lode.scheduler import CONTROLLERS, LODEScheduler
+from components.schedulers import Scheduler
 from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
@@ -43,7 +44,7 @@ from components.training.loop import Outcome, train
 LATENCY_TARGET, SHARE_TARGET = 15.0, 5.0  # ms, per cent
 
 
-class Watched:
+class Watched(Scheduler):
     """A scheduler with a stopwatch around its methods, and the rates it gave."""
 
     def __init__(self, scheduler: LODEScheduler) -> None:
@@ -62,7 +63,7 @@ class Watched:
         self.seconds += time.process_time() - began
 
 
-class Replay:
+class Replay(Scheduler):
     """Learning rates from a table."""
 
     def __init__(self, lrs: list[float]) -> None:
@@ -70,9 +71,6 @@ class Replay:
 
     def lr(self, step: int) -> float:
         return self.lrs[step]
-
-    def observe(self, *_: object) -> None:
-        pass
 
 
 def decision_times(

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from components.schedulers import Scheduler
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog
 from components.tasks.catalog import Task
@@ -39,14 +40,11 @@ from components.training.loop import shuffled_batches, train
 PEAK_LR = 0.01
 
 
-class Constant:
+class Constant(Scheduler):
     """The cheapest scheduler there is: what remains is the loop's own cost."""
 
     def lr(self, step: int) -> float:
         return PEAK_LR
-
-    def observe(self, *_: object) -> None:
-        pass
 
 
 def updates_on(
