@@ -30,7 +30,8 @@ def cli() -> None:
 
     \b
     The whole pipeline, under Prefect:   make demo
-    One step at a time, in this order:   lode sweep, validate, pilot, fit, register, train, evaluate
+    One step at a time, in this order:   lode sweep, validate, pilot, fit, register, baselines,
+                                         train, evaluate
     Every night, on all that has come:   lode retrain; then lode versions, rollback, histories
 
     A step that finds its finished output does nothing; a killed one goes on where it was.
@@ -59,6 +60,7 @@ _step_command("validate", "Check the histories; quarantine bad runs, stop on str
 _step_command("pilot", "Try proposed schedules; find the plan that LODE-scheduled runs begin with.")
 _step_command("fit", "Fit the LODE and its judge on the histories of sweep and pilots.")
 _step_command("register", "Log the sweep in MLflow and register the LODE as champion.")
+_step_command("baselines", "Tune the baselines of baselines.schedulers as the sweep tunes its own.")
 _step_command("evaluate", "Compare on fresh seeds and draw reports/<task>/index.html.")
 
 
@@ -122,6 +124,17 @@ def table_command(params: Path, overrides: tuple[str, ...]) -> None:
     from components.steps import result_table
 
     click.echo(result_table(*read_settings(params, overrides)))
+
+
+@cli.command("report")
+@settings_options
+@click.option("--markdown", is_flag=True, help="As a Markdown table.")
+def report_command(params: Path, overrides: tuple[str, ...], markdown: bool) -> None:
+    """Print the paper's Table 1 with what was evaluated here; the rest says "not run"."""
+    from components.evaluation.overview import overview
+
+    _, workspace = read_settings(params, overrides)
+    click.echo(overview(workspace.root / "reports", markdown=markdown))
 
 
 def expected_errors() -> tuple[type[BaseException], ...]:

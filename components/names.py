@@ -9,4 +9,13 @@ TASKS: tuple[str, ...] = (
     "text-minigpt",
 )
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
-SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "lode")
+LEARNED: tuple[str, ...] = ("rl-controller", "gns")  # by a policy, from runs of their own
+WITHOUT_PEAK_LR: tuple[str, ...] = ("pbt",)  # draws its learning rates itself
+BASELINES: tuple[str, ...] = (
+    *PARAMETRIC_SCHEDULERS,
+    "hypergradient",
+    "schedule-free",
+    *LEARNED,
+    *WITHOUT_PEAK_LR,
+)
+SCHEDULERS: tuple[str, ...] = (*BASELINES, "lode")

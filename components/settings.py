@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.names import PARAMETRIC_SCHEDULERS, TASKS
+from components.names import BASELINES, PARAMETRIC_SCHEDULERS, TASKS
 
 FEWEST_PILOTS = 20  # below it the shares of components/pilots.py leave too little of each
 
@@ -154,6 +154,25 @@ class PilotSettings(_Section):
         return runs
 
 
+class BaselineSettings(_Section):
+    """What the LODE is compared with beyond the sweep's schedules.
+
+    `schedulers`: each is tuned on the sweep's peak lrs and seeds, which costs as many runs as one
+    schedule of the sweep; `pbt` needs no tuning and trains a population for every result. Empty:
+    none.
+    """
+
+    schedulers: list[str] = []
+
+    @field_validator("schedulers")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in BASELINES:
+                raise ValueError(f"unknown baseline {name!r}; {_nearest(name, BASELINES)}")
+        return _distinct(names, "schedulers")
+
+
 class JudgeSettings(_Section):
     """The fit of the judge, the ODEs that say what a given schedule would do.
 
@@ -271,6 +290,7 @@ class Settings(_Section):
     sweep: SweepSettings = SweepSettings()
     validation: ValidationSettings = ValidationSettings()
     pilots: PilotSettings = PilotSettings()
+    baselines: BaselineSettings = BaselineSettings()
     lode: LodeSettings = LodeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     retraining: RetrainingSettings = RetrainingSettings()
@@ -306,6 +326,12 @@ class Settings(_Section):
             raise ValueError(
                 f"lode.fit.held_out_seeds = {self.lode.fit.held_out_seeds} leaves nothing of "
                 f"sweep.seeds = {self.sweep.seeds} to fit; at most {len(self.sweep.seeds) - 1}"
+            )
+        twice = sorted(set(self.sweep.schedulers) & set(self.baselines.schedulers))
+        if twice:
+            raise ValueError(
+                f"baselines.schedulers: {', '.join(twice)} is in sweep.schedulers already, whose "
+                "schedules are compared in any case"
             )
         shared = sorted(set(self.sweep.seeds) & set(self.evaluation.seeds))
         if shared:

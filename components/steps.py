@@ -323,15 +323,38 @@ def register(settings: Settings, workspace: Workspace) -> StepResult:
     return replace(result, summary=f"{facts['name']} version {facts['version']}", facts=facts)
 
 
-def train(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
-    """Train the LODE-scheduled runs and the best of every baseline on the same fresh seeds."""
-    from components.training import pool
+def baselines(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
+    """Tune the baselines beyond the sweep's schedules, on the sweep's peak lrs and seeds."""
+    from components.baselines import tuning_jobs
 
     started = time.perf_counter()
-    workspace.check_writable()
+    workspace.baselines(settings.task).mkdir(parents=True, exist_ok=True)  # DVC's output
+    jobs = tuning_jobs(settings, workspace)
+    if not jobs:
+        return StepResult("baselines", ran=False, summary="none to tune (baselines.schedulers)")
+    return _train_all("baselines", jobs, settings, workspace, run_all, started)
+
+
+def train(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
+    """Train the LODE-scheduled runs and the best of every baseline on the same fresh seeds."""
+    started = time.perf_counter()
     jobs = evaluation_jobs(settings, workspace)
+    return _train_all("train", jobs, settings, workspace, run_all, started)
+
+
+def _train_all(
+    step: str,
+    jobs: list[Job],
+    settings: Settings,
+    workspace: Workspace,
+    run_all: RunAll | None,
+    started: float,
+) -> StepResult:
+    from components.training import pool
+
+    workspace.check_writable()
     missing = _missing(jobs)
-    with progress(f"train {settings.task}", len(jobs)) as advance:
+    with progress(f"{step} {settings.task}", len(jobs)) as advance:
         histories = (run_all or pool.run_all)(
             jobs,
             workers=settings.sweep.workers,
@@ -339,7 +362,7 @@ def train(settings: Settings, workspace: Workspace, run_all: RunAll | None = Non
         )
     diverged = sum(not h.completed for h in histories)
     return StepResult(
-        "train",
+        step,
         ran=missing > 0,
         summary=f"{len(jobs)} runs, {diverged} diverged, {len(jobs) - missing} found",
         facts={"runs": len(jobs), "diverged": diverged, "trained": missing},
@@ -352,6 +375,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> StepResult:
     task = settings.task
 
     def work() -> None:
+        from components.baselines import tuning_jobs
         from components.evaluation.evaluate import evaluate as compare
 
         compare(
@@ -362,6 +386,8 @@ def evaluate(settings: Settings, workspace: Workspace) -> StepResult:
             workspace.reports(task),
             seeds=settings.evaluation.seeds,
             sweep_runs=sweep_run_ids(task, workspace),
+            baseline_dir=workspace.baselines(task),
+            baseline_runs=[job.spec.run_id for job in tuning_jobs(settings, workspace)],
             scheduled_runs=[job.spec.run_id for job in evaluation_jobs(settings, workspace)],
         )
 
@@ -376,6 +402,7 @@ STEPS: dict[str, Callable[..., StepResult]] = {
     "pilot": pilot,
     "fit": fit,
     "register": register,
+    "baselines": baselines,
     "train": train,
     "evaluate": evaluate,
 }
@@ -387,16 +414,18 @@ STAMPED = (
     "fit",
     "register",
     "evaluate",
-)  # sweep and train: files named by digests
+)  # the others: files named by digests
 
 
 def up_to_date(settings: Settings, workspace: Workspace) -> bool:
     """Whether every step would find its finished output."""
+    from components.baselines import tuning_jobs
+
     plan = sweep_plan(settings, workspace)
     if plan.sampler == "grid" and _missing(plan.grid_jobs()):
         return False
     return all(_is_current(step, settings, workspace) for step in STAMPED) and not _missing(
-        evaluation_jobs(settings, workspace)
+        [*tuning_jobs(settings, workspace), *evaluation_jobs(settings, workspace)]
     )
 
 
@@ -441,20 +470,24 @@ def sweep_plan(settings: Settings, workspace: Workspace) -> SweepPlan:
 
 def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     """The runs of the comparison: LODE and the best of each baseline, on the fresh seeds."""
+    from components.baselines import baseline_job, tuning_jobs
     from components.evaluation.accuracy import best_configurations
+    from components.names import WITHOUT_PEAK_LR
     from components.training.history import history_path, read_history
 
     task, evaluation = settings.task, settings.evaluation
     histories = workspace.histories(task)
-    sweep = [read_history(history_path(histories, run)) for run in sweep_run_ids(task, workspace)]
+    tuned = [read_history(history_path(histories, run)) for run in sweep_run_ids(task, workspace)]
+    tuned += [read_history(job.path) for job in tuning_jobs(settings, workspace)]
     template = evaluation_template(settings, workspace)
-    baselines = [
-        replace(template, spec=replace(template.spec, scheduler=name, peak_lr=peak_lr, seed=seed))
-        for name, peak_lr in best_configurations(sweep).items()
-        for seed in evaluation.seeds
-    ]
+    untuned = [name for name in settings.baselines.schedulers if name in WITHOUT_PEAK_LR]
+    chosen = {**best_configurations(tuned), **dict.fromkeys(untuned)}
     return [
-        *baselines,
+        *(
+            baseline_job(settings, workspace, template, name, peak_lr, seed)
+            for name, peak_lr in chosen.items()
+            for seed in evaluation.seeds
+        ),
         *(lode_job(template, settings, workspace, seed) for seed in evaluation.seeds),
     ]
 

@@ -36,6 +36,10 @@ class Workspace:
         """Histories of the LODE-scheduled runs and of the baselines they are compared with."""
         return self.root / "data" / "scheduled" / task
 
+    def baselines(self, task: str) -> Path:
+        """Histories of the runs that tuned baselines beyond the sweep's schedules."""
+        return self.root / "data" / "baselines" / task
+
     def pilots(self, task: str) -> Path:
         """Histories of the runs that tried schedules before the LODE was fitted."""
         return self.root / "data" / "pilots" / task

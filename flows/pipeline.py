@@ -1,4 +1,4 @@
-"""The pipeline: sweep, validate, pilot, fit, register, train, evaluate.
+"""The pipeline: sweep, validate, pilot, fit, register, baselines, train, evaluate.
 
 Each step is a Prefect task over the same function that DVC and `lode …` call. Where a step finds
 its finished output it does nothing, so a failed or killed flow run is simply started again.
@@ -56,6 +56,7 @@ def pipeline(
         pilot(settings, workspace)
         fit(settings, workspace)
         register(settings, workspace)
+        baselines(settings, workspace)
         train(settings, workspace)
         evaluate(settings, workspace)
         publish(settings, workspace)
@@ -97,6 +98,13 @@ register = _step(
     timeout=30 * MINUTE,
     retries=3,  # a database or a server that is locked or just starting
 )
+baselines = _step(
+    "baselines",
+    lambda s: f"baselines {s.task} · {len(s.baselines.schedulers)} schedulers",
+    timeout=72 * HOUR,
+    retries=2,  # as for the sweep
+    trains_by=SWEEP_SHARD,
+)
 train = _step(
     "train",
     lambda s: f"train {s.task} · {_evaluation_runs(s)} runs",
@@ -112,4 +120,5 @@ evaluate = _step(
 
 
 def _evaluation_runs(settings: Settings) -> int:
-    return (len(settings.sweep.schedulers) + 1) * len(settings.evaluation.seeds)
+    compared = [*settings.sweep.schedulers, *settings.baselines.schedulers, "lode"]
+    return len(compared) * len(settings.evaluation.seeds)

@@ -43,6 +43,8 @@ def evaluate(
     seeds: Sequence[int],
     sweep_runs: Collection[str] | None = None,
     scheduled_runs: Collection[str] | None = None,
+    baseline_dir: Path | None = None,
+    baseline_runs: Collection[str] = (),
     command: str = "make demo",
 ) -> dict[str, Any]:
     """Compare LODE with the best configuration of every baseline and write the report.
@@ -58,6 +60,7 @@ def evaluate(
         seeds: the fresh seeds that every scheduler must have been trained with.
         sweep_runs, scheduled_runs: run ids to use of each folder; None: all. Runs of former
             settings may lie in the same folders.
+        baseline_dir, baseline_runs: histories that tuned further baselines, and which of them.
         command: what made all this, for the page's last lines.
 
     Returns:
@@ -70,13 +73,17 @@ def evaluate(
     from components.evaluation import predictions, report
 
     sweep = _read(sweep_dir, task, sweep_runs, "lode sweep")
-    runs = _comparable(_read(scheduled_dir, task, scheduled_runs, "lode train"), sweep, seeds)
+    tuned = list(sweep)
+    if baseline_dir and baseline_runs:
+        tuned += _read(baseline_dir, task, baseline_runs, "lode baselines")
+    runs = _comparable(_read(scheduled_dir, task, scheduled_runs, "lode train"), tuned, seeds)
     config = _lode_config(lode_dir)
     report_dir = Path(report_dir)
     validation = _read_json(report_dir / "validation.json")
-    evaluation = _summary(task, sweep, runs, config, validation, seeds, command)
+    evaluation = _summary(task, sweep, tuned, runs, config, validation, seeds, command)
     pilots = _read_json(report_dir / "pilots.json")
     evaluation["pilots"] = pilots if pilots and pilots["runs"] else None
+    _add_prices(evaluation, tuned, runs)
     trajectories = predictions.predict_held_out(lode_dir, config, sweep, best_baseline(sweep))
     evaluation["trajectories"] = trajectories.describe() if trajectories else None
     if trajectories is None:
@@ -117,10 +124,11 @@ def _read(folder: Path, task: str, run_ids: Collection[str] | None, command: str
 
 
 def _comparable(
-    runs: Sequence[History], sweep: Sequence[History], seeds: Sequence[int]
+    runs: Sequence[History], tuned: Sequence[History], seeds: Sequence[int]
 ) -> list[History]:
     """One run per scheduler (at its chosen configuration) and seed, in that order."""
-    wanted: dict[str, float | None] = {**best_configurations(sweep), LODE: None}
+    untuned = sorted({h.meta["scheduler"] for h in runs if h.meta["peak_lr"] is None} - {LODE})
+    wanted = {**best_configurations(tuned), **dict.fromkeys(untuned), LODE: None}
     found: dict[tuple[str, int], History] = {}
     for run in runs:
         scheduler, peak_lr = run.configuration
@@ -139,7 +147,7 @@ def _comparable(
             "the comparison lacks " + "; ".join(filter(None, missing)) + "; run `lode train`"
         )
     chosen = [found[name, seed] for name in wanted for seed in sorted(seeds)]
-    lengths = {(h.meta["updates"], h.meta["points"]) for h in [*sweep, *chosen]}
+    lengths = {(h.meta["updates"], h.meta["points"]) for h in [*tuned, *chosen]}
     if len(lengths) > 1:
         shown = ", ".join(f"{n} updates and {t} points" for n, t in sorted(lengths))
         raise EvaluationError(
@@ -195,6 +203,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _summary(
     task: str,
     sweep: Sequence[History],
+    tuned: Sequence[History],
     runs: Sequence[History],
     config: Mapping[str, Any],
     validation: Mapping[str, Any] | None,
@@ -202,7 +211,7 @@ def _summary(
     command: str,
 ) -> dict[str, Any]:
     by_scheduler = results(runs)
-    best, _ = best_baseline(sweep)
+    best, _ = best_baseline(tuned)
     meta = runs[0].meta
     summary: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
@@ -235,6 +244,28 @@ def _scheduler_entry(result: SchedulerResult, reference: SchedulerResult) -> dic
     entry["test_by_seed"] = {str(seed): value for seed, value in result.test_by_seed.items()}
     entry["relative_cost"] = relative_cost(result.seconds_per_epoch, reference.seconds_per_epoch)
     return entry
+
+
+def _add_prices(
+    evaluation: dict[str, Any], tuned: Sequence[History], runs: Sequence[History]
+) -> None:
+    """What each scheduler cost before and in a run, in trainings of N updates.
+
+    `search`: runs that chose its peak learning rate, or that the LODE learned from. `learning`:
+    what its policy took. `factor`: trainings paid for one result.
+    """
+    updates = evaluation["setup"]["updates"]
+    pilots = evaluation["pilots"]["runs"] if evaluation["pilots"] else 0
+    for name, entry in evaluation["schedulers"].items():
+        own = next(h for h in runs if h.meta["scheduler"] == name)
+        price = own.meta.get("price") or {"learning_updates": 0, "run_factor": 1.0, "note": ""}
+        searched = sum(h.meta["scheduler"] == name for h in tuned)
+        entry["price"] = {
+            "search": evaluation["sweep"]["runs"] + pilots if name == LODE else searched,
+            "learning": price["learning_updates"] / updates,
+            "factor": price["run_factor"],
+            "note": price["note"],
+        }
 
 
 def _comparisons(by_scheduler: Mapping[str, SchedulerResult]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from components.training.history import History
 
 TEMPLATES = Path(__file__).with_name("templates")
 TEST_COLUMN = "Test accuracy (%)"
-TEXT_OMITS = ("Validation (%)", "Cost")
+TEXT_OMITS = ("Validation (%)", "Search (runs)", "Cost")
 MINUS, NONE = "−", "–"
 CHANNELS = {"train_loss": "Training loss", "log_lr": "Learning rate, log",
             "val_metric": "Validation accuracy"}  # fmt: skip
@@ -103,6 +103,7 @@ def table_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
             + (f" (+ {entry['diverged']} diverged)" if entry["diverged"] else ""),
             "Sharpness λₘₐₓ": _measured(entry["sharpness"]),
             "Seconds per epoch": _measured(entry["seconds_per_epoch"]),
+            "Search (runs)": _price(entry["price"]),
             "Cost": NONE if entry["relative_cost"] is None else f"{entry['relative_cost']:.2f}×",
         }
         rows.append(row)
@@ -110,6 +111,14 @@ def table_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:
         for row in rows:
             del row["Sharpness λₘₐₓ"]
     return rows
+
+
+def _price(price: Mapping[str, Any]) -> str:
+    """`25`, `25 + 30 learning`, `0, 8 a run`."""
+    text = f"{price['search']}"
+    if price["learning"]:
+        text += f" + {price['learning']:.3g} learning"
+    return text + (f", {price['factor']:g} a run" if price["factor"] != 1 else "")
 
 
 def comparison_rows(evaluation: Mapping[str, Any]) -> list[dict[str, str]]:

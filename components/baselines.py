@@ -1,0 +1,48 @@
+"""Baselines beyond the sweep's schedules: tuned on the sweep's own grid and seeds, at their price.
+
+Their runs teach the LODE nothing: they are not of the sweep, whose histories are all that a user
+of the LODE has to pay for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from components.names import WITHOUT_PEAK_LR
+from components.settings import Settings
+from components.workspace import Workspace
+
+if TYPE_CHECKING:
+    from components.training.execute import Job
+
+
+def tuning_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
+    """Every baseline × peak lr × sweep seed; none for a baseline without a peak lr."""
+    from components.steps import sweep_plan
+
+    folder = workspace.baselines(settings.task)
+    template = replace(sweep_plan(settings, workspace).template, histories=folder)
+    return [
+        baseline_job(settings, workspace, template, scheduler, peak_lr, seed)
+        for scheduler in settings.baselines.schedulers
+        if scheduler not in WITHOUT_PEAK_LR
+        for peak_lr in settings.sweep.peak_lrs
+        for seed in settings.sweep.seeds
+    ]
+
+
+def baseline_job(
+    settings: Settings,
+    workspace: Workspace,
+    template: Job,
+    scheduler: str,
+    peak_lr: float | None,
+    seed: int,
+) -> Job:
+    """`template` as a run under any baseline, with what else determines it (a policy, a range)."""
+    from components.single_run import job_of
+
+    job = job_of(settings, workspace, scheduler, peak_lr, seed)
+    spec = replace(job.spec, sharpness_method=template.spec.sharpness_method)
+    return replace(job, spec=spec, sharpness=template.sharpness, histories=template.histories)
