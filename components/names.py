@@ -8,5 +8,6 @@ TASKS: tuple[str, ...] = (
     "fashion-mnist-cnn",
     "text-minigpt",
 )
-PARAMETRIC_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
+PAPER_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
+PARAMETRIC_SCHEDULERS: tuple[str, ...] = (*PAPER_SCHEDULERS, "linear", "warmup-stable-decay")
 SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "lode")
