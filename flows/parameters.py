@@ -20,6 +20,7 @@ Task = Literal[
 ]  # fmt: skip
 Scheduler = Literal[
     "lode", "constant", "cosine", "onecycle", "exp-decay", "linear", "warmup-stable-decay",
+    "hypergradient",
 ]  # fmt: skip
 
 
