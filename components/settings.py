@@ -27,7 +27,7 @@ from pydantic import (
     model_validator,
 )
 
-from components.names import BASELINES, PARAMETRIC_SCHEDULERS, TASKS
+from components.names import BASELINES, PAPER_SCHEDULERS, PARAMETRIC_SCHEDULERS, TASKS
 
 FEWEST_PILOTS = 20  # below it the shares of components/pilots.py leave too little of each
 
@@ -76,10 +76,13 @@ class TrainingSettings(_Section):
 
 
 class SweepSettings(_Section):
-    """The runs the LODE learns from: schedulers × peak lrs × seeds (section 5.4, Table 4)."""
+    """The runs the LODE learns from: schedulers × peak lrs × seeds (section 5.4, Table 4).
+
+    `schedulers`: the paper's four; `linear` and `warmup-stable-decay` may be added.
+    """
 
     sampler: Literal["grid", "tpe"] = "grid"
-    schedulers: list[str] = Field(default=list(PARAMETRIC_SCHEDULERS), min_length=1)
+    schedulers: list[str] = Field(default=list(PAPER_SCHEDULERS), min_length=1)
     peak_lrs: list[PositiveFloat] = Field(default=[1e-3, 5e-3, 1e-2, 5e-2, 1e-1], min_length=1)
     seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     trials: PositiveInt = 20

@@ -18,7 +18,10 @@ Task = Literal[
     "as in params.yaml", "mnist1d-cnn", "digits-mlp", "fashion-mnist-small", "fashion-mnist-cnn",
     "text-minigpt",
 ]  # fmt: skip
-Scheduler = Literal["lode", "constant", "cosine", "onecycle", "exp-decay"]
+Scheduler = Literal[
+    "lode", "constant", "cosine", "onecycle", "exp-decay", "linear", "warmup-stable-decay",
+    "hypergradient",
+]  # fmt: skip
 
 
 def _shown(position: int, title: str, description: str, **limits: Any) -> Any:

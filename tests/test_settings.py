@@ -25,6 +25,13 @@ def test_names_are_those_of_the_registries() -> None:
     assert tuple(PARAMETRIC) == names.PARAMETRIC_SCHEDULERS
 
 
+def test_a_sweep_is_the_papers_unless_told_otherwise() -> None:
+    papers = ["constant", "cosine", "onecycle", "exp-decay"]
+    assert Settings(task="mnist1d-cnn").sweep.schedulers == papers
+    more = [*papers, "linear", "warmup-stable-decay"]
+    assert load(PARAMS, {"sweep.schedulers": more}).sweep.schedulers == more
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [

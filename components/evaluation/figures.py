@@ -24,9 +24,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LABELS = {LODE: "LODE", "onecycle": "OneCycle", "cosine": "Cosine", "constant": "Constant",
-          "exp-decay": "Exp. decay"}  # fmt: skip
+          "exp-decay": "Exp. decay", "linear": "Linear",
+          "warmup-stable-decay": "Warm-up, stable, decay", "hypergradient": "Hypergradient",
+          "schedule-free": "Schedule-free", "rl-controller": "RL controller", "gns": "GNS",
+          "pbt": "PBT"}  # fmt: skip
 RED, BLUE, ORANGE, INK, GREY = "#c8102e", "#0072b2", "#d55e00", "#1f2328", "#8c959f"
-OTHERS = (("#009e73", "--"), ("#e69f00", "-."), ("#7b4ea3", ":"), ("#56b4e9", "--"), (GREY, "-."))
+OTHERS = (
+    ("#009e73", "--"), ("#e69f00", "-."), ("#7b4ea3", ":"), ("#56b4e9", "--"), (GREY, "-."),
+    ("#cc79a7", ":"), ("#009e73", ":"), ("#e69f00", "--"), ("#7b4ea3", "-."), ("#56b4e9", ":"),
+)  # fmt: skip
 COLUMN, WIDE = 4.7, 5.4  # inches: one of two columns; alone on its line
 GRID_LIMIT = 8  # more peak lrs than this were sampled, not laid out on a grid
 
@@ -313,7 +319,7 @@ def _sampled(configurations: Sequence[Configuration], path: Path) -> None:
             own = [c for c in configurations if c.scheduler == name and c.validation.mean]
             axes.errorbar([c.peak_lr for c in own], [100 * (c.validation.mean or 0) for c in own],
                           [100 * (c.validation.std or 0) for c in own], linestyle="none",
-                          marker="os^Dv"[i % 5], markersize=5, linewidth=1,
+                          marker="os^DvPX"[i % 7], markersize=5, linewidth=1,
                           color=palette[i % len(palette)].color, label=label(name))  # fmt: skip
         axes.set_xscale("log")
         axes.set_xlabel("peak learning rate")

@@ -1,8 +1,10 @@
-"""The four parametric schedules a sweep learns from, with the semantics of optax.
+"""The parametric schedules a sweep learns from: the paper's four, with the semantics of optax, and
+two that training of language models made common.
 
 One pure function of the update index t = 0..N-1 per schedule; N is the number of updates, P the
-peak (or initial) learning rate. Differences to torch's own classes (OneCycleLR ends one update
-early and cycles the momentum, ConstantLR is not constant) are why these are written out here.
+peak (or initial) learning rate; the rate of every update executed is positive. Differences to
+torch's own classes (OneCycleLR ends one update early and cycles the momentum, ConstantLR is not
+constant) are why these are written out here.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ ONECYCLE_DIV = 25.0  # initial lr = P / 25
 ONECYCLE_FINAL_DIV = 1e4  # final lr = initial lr / 1e4
 DECAY_STAIRS = 3  # exp-decay halves the lr every N // 3 updates
 DECAY_RATE = 0.5
+
+WSD_WARMUP = 0.02  # share of N; enough for AdamW's second moment to settle, little lost to it
+WSD_DECAY = 0.2  # share of N; Hägele et al.: at 20 % the loss is that of a tuned cosine
 
 
 def _cosine_between(start: float, end: float, fraction: float) -> float:
@@ -49,11 +54,31 @@ def exp_decay(step: int, updates: int, peak_lr: float) -> float:
     return peak_lr * DECAY_RATE ** (step // max(updates // DECAY_STAIRS, 1))
 
 
+def linear(step: int, updates: int, peak_lr: float) -> float:
+    """s(t) = P · (1 − min(t, N)/N); the last update has P/N (Defazio et al. 2023)."""
+    return peak_lr * (1 - min(step, updates) / updates)
+
+
+def warmup_stable_decay(step: int, updates: int, peak_lr: float) -> float:
+    """Rise over W = 2 % of N, hold P, fall to 0 over the last D = 20 % (Hägele et al. 2024).
+
+    s(t) = P · (t + 1)/W for t < W; P · (1 − √((t − (N − D))/D)) for t ≥ N − D, the `1-sqrt` form
+    that did best there; P in between. W and D are at least one update.
+    """
+    warmup, decay = (max(int(share * updates), 1) for share in (WSD_WARMUP, WSD_DECAY))
+    if step < warmup:
+        return peak_lr * (step + 1) / warmup
+    into_decay = max(step - (updates - decay), 0) / decay
+    return peak_lr * (1 - math.sqrt(min(into_decay, 1.0)))
+
+
 PARAMETRIC: dict[str, Callable[[int, int, float], float]] = {
     "constant": constant,
     "cosine": cosine,
     "onecycle": onecycle,
     "exp-decay": exp_decay,
+    "linear": linear,
+    "warmup-stable-decay": warmup_stable_decay,
 }
 
 

@@ -40,6 +40,12 @@ def _lode(job: Job) -> Scheduler:
                           **job.controller)  # fmt: skip
 
 
+def _hypergradient(job: Job) -> Scheduler:
+    from components.schedulers.hypergradient import Hypergradient
+
+    return Hypergradient(_peak_lr(job))
+
+
 def _peak_lr(job: Job) -> float:
     assert job.spec.peak_lr is not None, f"{job.spec.scheduler} needs a peak learning rate"
     return job.spec.peak_lr
@@ -48,6 +54,7 @@ def _peak_lr(job: Job) -> float:
 # Methods with heavy imports import them in their builder.
 BUILDERS: dict[str, Callable[[Job], Scheduler]] = {
     **dict.fromkeys(PARAMETRIC, _parametric),
+    "hypergradient": _hypergradient,
     "plan": _plan,
     "lode": _lode,
 }

@@ -44,7 +44,8 @@ from components.lode import fused
 from components.lode.channels import NAMES, Channels
 from components.lode.model import LODE, LODEConfig
 from components.lode.solver import dopri5
-from components.schedulers.parametric import PARAMETRIC
+from components.names import PAPER_SCHEDULERS
+from components.schedulers.parametric import learning_rate
 from components.training.execute import device_name
 from components.training.history import read_histories
 
@@ -63,9 +64,9 @@ def synthetic(points: int, seed: int = 0) -> np.ndarray:
     falling further until it is annealed; the metric follows the loss. Noise shrinks with both.
     """
     rng, runs = np.random.default_rng(seed), []
-    for schedule in PARAMETRIC.values():
+    for name in PAPER_SCHEDULERS:
         for peak in PEAKS:
-            lr = np.array([schedule(10 * p, 10 * points, peak) for p in range(points)])
+            lr = np.array([learning_rate(name, 10 * p, 10 * points, peak) for p in range(points)])
             work = np.cumsum(lr / (lr + 0.01)) / points
             for _ in range(SEEDS):
                 speed = 8 * rng.lognormal(0, 0.1)

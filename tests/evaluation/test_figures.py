@@ -6,6 +6,7 @@ import pytest
 from components.evaluation import figures
 from components.evaluation.accuracy import Configuration, configurations
 from components.evaluation.statistics import Summary
+from components.names import SCHEDULERS
 
 
 def text_of(path: Path) -> list[str]:
@@ -22,6 +23,12 @@ def test_lode_is_red_and_the_best_baseline_blue():
     looks = [(look.color, look.dash) for look in found.values()]
     assert len(set(looks)) == 4
     assert found["onecycle"].dash != "-" and found["constant"].dash != found["onecycle"].dash
+
+
+def test_no_two_schedulers_look_alike_and_each_has_a_label():
+    looks = figures.looks(SCHEDULERS, "cosine").values()
+    assert len({(look.color, look.dash) for look in looks}) == len(SCHEDULERS)
+    assert {figures.label(name) for name in SCHEDULERS}.isdisjoint(SCHEDULERS)
 
 
 def test_learning_rates_show_lode_and_best_baseline_only(synthetic, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.lode.judge_fit import Runs
+from components.names import PAPER_SCHEDULERS
 from components.schedulers.parametric import PARAMETRIC
 
 POINTS = 30
@@ -29,7 +30,7 @@ PEAKS, SEEDS = (0.005, 0.02, 0.05, 0.1), (0, 1)
 def sweep(noise: float = 0.003) -> Runs:
     """4 schedulers × 4 peaks × 2 seeds under the law; a seed also has luck of its own."""
     rng = np.random.default_rng(0)
-    named = [(name, peak) for name in PARAMETRIC for peak in PEAKS]
+    named = [(name, peak) for name in PAPER_SCHEDULERS for peak in PEAKS]
     tables = np.repeat([parametric(*one) for one in named], len(SEEDS), 0)
     loss, metric = outcome(tables)
     seeds = np.tile(SEEDS, len(named))
