@@ -9,4 +9,4 @@ TASKS: tuple[str, ...] = (
     "text-minigpt",
 )
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
-SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "lode")
+SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "lode", "pbt")

@@ -18,7 +18,7 @@ Task = Literal[
     "as in params.yaml", "mnist1d-cnn", "digits-mlp", "fashion-mnist-small", "fashion-mnist-cnn",
     "text-minigpt",
 ]  # fmt: skip
-Scheduler = Literal["lode", "constant", "cosine", "onecycle", "exp-decay"]
+Scheduler = Literal["lode", "constant", "cosine", "onecycle", "exp-decay", "pbt"]
 
 
 def _shown(position: int, title: str, description: str, **limits: Any) -> Any:

@@ -40,6 +40,12 @@ def _lode(job: Job) -> Scheduler:
                           **job.controller)  # fmt: skip
 
 
+def _pbt(job: Job) -> Scheduler:
+    from components.schedulers.pbt import Population
+
+    return Population(**job.controller)
+
+
 def _peak_lr(job: Job) -> float:
     assert job.spec.peak_lr is not None, f"{job.spec.scheduler} needs a peak learning rate"
     return job.spec.peak_lr
@@ -50,4 +56,5 @@ BUILDERS: dict[str, Callable[[Job], Scheduler]] = {
     **dict.fromkeys(PARAMETRIC, _parametric),
     "plan": _plan,
     "lode": _lode,
+    "pbt": _pbt,
 }
