@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from components.training.execute import Job
 
 
+POPULATION = 8  # members of a PBT run; it costs so many trainings
+
+
 class SingleRunError(ValueError):
     """The run asked for is not fully described; the message says what to add."""
 
@@ -61,12 +64,26 @@ def job_of(
         if peak_lr is not None:
             raise SingleRunError("scheduler lode sets the learning rate itself; drop --peak-lr")
         return lode_job(template, settings, workspace, seed)
+    if scheduler == "pbt":
+        return _population_job(template, settings, peak_lr, seed)
     if peak_lr is None:
         peak_lr = _best_of_sweep(settings, workspace, scheduler)
     if not peak_lr > 0:
         raise SingleRunError(f"--peak-lr {peak_lr:g}: must be greater than 0")
     spec = replace(template.spec, scheduler=scheduler, peak_lr=peak_lr, seed=seed)
     return replace(template, spec=spec)
+
+
+def _population_job(template: Job, settings: Settings, peak_lr: float | None, seed: int) -> Job:
+    from components.workspace import text_digest
+
+    if peak_lr is not None:
+        raise SingleRunError("scheduler pbt draws its learning rates itself; drop --peak-lr")
+    peaks = settings.sweep.peak_lrs
+    controller = {"lr_range": [min(peaks), max(peaks)], "members": POPULATION}
+    spec = replace(template.spec, scheduler="pbt", peak_lr=None, seed=seed,
+                   scheduler_digest=text_digest(controller)[:16])  # fmt: skip
+    return replace(template, spec=spec, controller=controller)
 
 
 def _best_of_sweep(settings: Settings, workspace: Workspace, scheduler: str) -> float:

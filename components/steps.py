@@ -323,7 +323,9 @@ def register(settings: Settings, workspace: Workspace) -> StepResult:
     return replace(result, summary=f"{facts['name']} version {facts['version']}", facts=facts)
 
 
-def baselines(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
+def baselines(
+    settings: Settings, workspace: Workspace, run_all: RunAll | None = None
+) -> StepResult:
     """Tune the baselines beyond the sweep's schedules, on the sweep's peak lrs and seeds."""
     from components.baselines import tuning_jobs
 

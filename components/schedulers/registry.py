@@ -46,6 +46,12 @@ def _hypergradient(job: Job) -> Scheduler:
     return Hypergradient(_peak_lr(job))
 
 
+def _pbt(job: Job) -> Scheduler:
+    from components.schedulers.pbt import Population
+
+    return Population(**job.controller)
+
+
 def _peak_lr(job: Job) -> float:
     assert job.spec.peak_lr is not None, f"{job.spec.scheduler} needs a peak learning rate"
     return job.spec.peak_lr
@@ -57,4 +63,5 @@ BUILDERS: dict[str, Callable[[Job], Scheduler]] = {
     "hypergradient": _hypergradient,
     "plan": _plan,
     "lode": _lode,
+    "pbt": _pbt,
 }

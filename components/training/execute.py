@@ -13,6 +13,7 @@ import torch
 
 from components.files import atomic_path
 from components.schedulers import Scheduler
+from components.schedulers.pbt import Population, train_population
 from components.schedulers.registry import build
 from components.tasks import catalog
 from components.tasks.datasets import Data
@@ -35,7 +36,9 @@ class Job:
         histories: folder the history is written to.
         data: folder the data sets lie in.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
-        lode: folder of the LODE, for scheduler `lode`; `controller` its settings (μ, n, σ, …).
+        lode: folder of the LODE, for scheduler `lode`.
+        policy: folder of the learned policy, for `rl-controller` and `gns`.
+        controller: settings of the scheduler: μ, n, σ, … of `lode`; range and size of `pbt`.
         plan: T + 1 learning rates at log points 0 … T, for scheduler `plan`.
         sharpness: keyword arguments of `evaluation.sharpness`; None: not measured.
     """
@@ -45,6 +48,7 @@ class Job:
     data: Path
     device: str = "auto"
     lode: Path | None = None
+    policy: Path | None = None
     controller: dict[str, Any] = field(default_factory=dict)
     plan: tuple[float, ...] = ()
     sharpness: dict[str, Any] | None = None
@@ -84,8 +88,11 @@ def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[H
     spec, task = job.spec, catalog.get(job.spec.task)
     data = load_data(spec.task, job.data, spec.train_samples, str(pick_device(job.device)))
     scheduler = build(job)
-    outcome = train(task, data, scheduler, seed=spec.seed, updates=spec.updates,
-                    points=spec.points, on_point=on_point)  # fmt: skip
+    length = {"seed": spec.seed, "updates": spec.updates, "points": spec.points}
+    if isinstance(scheduler, Population):
+        outcome = train_population(task, data, scheduler, on_point=on_point, **length)
+    else:
+        outcome = train(task, data, scheduler, on_point=on_point, **length)
     points = pd.DataFrame(outcome.rows, columns=["point", "step", "epoch", "train_loss",
                                                  "val_metric", "lr", "elapsed_s"])  # fmt: skip
     points.insert(0, "run_id", spec.run_id)
@@ -135,6 +142,7 @@ def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[
         "sharpness": sharpness,
         "price": asdict(scheduler.price),
         "decisions": getattr(scheduler, "decisions", None),
+        "population": getattr(scheduler, "population", None),
         "controller": job.controller or None,
         "device": device_name(device),
         "threads": torch.get_num_threads(),

@@ -30,6 +30,11 @@ class Outcome:
     best_point: int  # 0: diverged before the first
     train_seconds: float  # without evaluation
 
+    @property
+    def best_metric(self) -> float:
+        """Of the best validation point; there must be one."""
+        return self.rows[self.best_point - 1]["val_metric"]
+
 
 def train(
     task: Task,
@@ -48,14 +53,29 @@ def train(
     augmentation, so a run is bit-reproducible on a CPU with a given number of threads. A
     non-finite loss ends the run as `diverged`, its rows up to there kept.
     """
+    for outcome in log_points(task, data, scheduler, seed=seed, updates=updates, points=points):
+        if outcome.status == DIVERGED:
+            break
+        on_point(outcome.rows[-1])
+    return outcome
+
+
+def log_points(
+    task: Task, data: Data, scheduler: Scheduler, *, seed: int, updates: int, points: int
+) -> Iterator[Outcome]:
+    """The training of `train`, paused at every log point, with what it has come to: one object.
+
+    Whoever asks for the next point may have changed weights, optimizer and outcome in between, as
+    a population does; the clock stands still meanwhile. A diverged training goes on, without
+    rows, for as long as it is asked to.
+    """
     torch.manual_seed(seed)
     network = task.network().to(data.train.x.device)
     optimizer = scheduler.attach(Training(task, data, network, seed, updates, points))
     batches = shuffled_batches(data.train, task.batch_size, seed, task.augment)
     per_epoch = math.ceil(len(data.train.y) / task.batch_size)
-    rows: list[dict[str, float]] = []
-    best_weights, best_point, best_metric = _copy(network), 0, -math.inf
-    started, evaluating, step, status = time.perf_counter(), 0.0, 0, COMPLETED
+    outcome = Outcome([], COMPLETED, network, _copy(network), best_point=0, train_seconds=0.0)
+    started, evaluating, step = time.perf_counter(), 0.0, 0
 
     for point, end in enumerate(log_steps(updates, points), start=1):
         loss_sum, first = torch.zeros((), device=data.train.x.device), step
@@ -77,19 +97,21 @@ def train(
         scheduler.evaluating()
         elapsed = time.perf_counter() - started
         if not math.isfinite(train_loss):
-            status = DIVERGED
-            break
-        metric, lr = evaluate(task, network, data.val), float(lr)
-        evaluating += time.perf_counter() - started - elapsed
-        row = dict(point=point, step=step, epoch=step / per_epoch, train_loss=train_loss,
-                   val_metric=metric, lr=lr, elapsed_s=elapsed)  # fmt: skip
-        rows.append(row)
-        if metric > best_metric:
-            best_weights, best_point, best_metric = _copy(network), point, metric
-        scheduler.observe(point, train_loss, metric, lr)
-        on_point(row)
-    seconds = time.perf_counter() - started - evaluating
-    return Outcome(rows, status, network, best_weights, best_point, seconds)
+            outcome.status = DIVERGED
+        if outcome.status == COMPLETED:
+            metric, lr = evaluate(task, network, data.val), float(lr)
+            evaluating += time.perf_counter() - started - elapsed
+            outcome.rows.append(
+                dict(point=point, step=step, epoch=step / per_epoch, train_loss=train_loss,
+                     val_metric=metric, lr=lr, elapsed_s=elapsed)
+            )  # fmt: skip
+            if not outcome.best_point or metric > outcome.best_metric:
+                outcome.best_weights, outcome.best_point = _copy(network), point
+            scheduler.observe(point, train_loss, metric, lr)
+        paused = time.perf_counter()
+        outcome.train_seconds = paused - started - evaluating
+        yield outcome
+        started += time.perf_counter() - paused
 
 
 def shuffled_batches(
