@@ -22,6 +22,7 @@ TINY: dict[str, Any] = {
     "lode.fit.updates": 20,
     "lode.judge.updates": 20,
     "evaluation.seeds": [100, 101],
+    "baselines.schedulers": ["linear", "pbt"],
     "evaluation.sharpness_samples": 256,
     "lode.scheduler.n": 5,
 }
@@ -69,7 +70,7 @@ def test_a_second_time_nothing_runs(finished: Path) -> None:
 
 def test_the_table_and_the_report_are_there(finished: Path) -> None:
     table = steps.result_table(tiny(), Workspace(finished))
-    for scheduler in ("Constant", "Cosine", "OneCycle", "Exp. decay", "LODE"):
+    for scheduler in ("Constant", "Cosine", "OneCycle", "Exp. decay", "Linear", "PBT", "LODE"):
         assert scheduler in table
     assert Workspace(finished).page("mnist1d-cnn").exists()
     assert str(Workspace(finished).page("mnist1d-cnn")) in table
