@@ -10,4 +10,4 @@ TASKS: tuple[str, ...] = (
 )
 PAPER_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = (*PAPER_SCHEDULERS, "linear", "warmup-stable-decay")
-SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "hypergradient", "lode")
+SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "hypergradient", "schedule-free", "lode")
