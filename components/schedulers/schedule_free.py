@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Adam, Optimizer
 
@@ -47,7 +46,10 @@ class ScheduleFree(Scheduler):
 
     def attach(self, training: Training) -> Optimizer:
         self._network = training.network
-        self._norms = [m for m in self._network.modules() if _has_statistics(m)]
+        self._norms = [
+            module for module in self._network.modules()
+            if isinstance(module, _BatchNorm) and module.track_running_stats
+        ]  # fmt: skip
         if self._norms:
             self.price = Price(note=f"{RECALIBRATION} forward passes more at every log point")
         # other batches than the training's, from a generator of their own: the training's bits
@@ -60,7 +62,7 @@ class ScheduleFree(Scheduler):
         return self._optimizer
 
     def lr(self, step: int) -> float:
-        """The package's warm-up, done here (to the same bits) so that the rate is what is logged."""
+        """The package's warm-up, to the bit; done here, so that what is applied is logged."""
         return self._lr * min((step + 1) / self._warmup, 1.0)
 
     def updating(self) -> None:
@@ -89,10 +91,6 @@ class ScheduleFree(Scheduler):
         for norm, momentum in zip(self._norms, momenta, strict=True):
             norm.momentum = momentum
         self._network.train()
-
-
-def _has_statistics(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and module.track_running_stats
 
 
 def _schedule_free(own: Optimizer) -> Any:

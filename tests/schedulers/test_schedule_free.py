@@ -123,11 +123,8 @@ def test_batch_norm_has_the_statistics_of_x(monkeypatch: pytest.MonkeyPatch) -> 
     outcome = run(NORMED)
     assert error(outcome) < 0.1
     assert [outcome.network[i].momentum for i in (0, 2)] == [0.1, 0.01]  # type: ignore[index]
-    assert outcome.rows[-1]["val_metric"] > 0.6
     monkeypatch.setattr(ScheduleFree, "_recalibrate", lambda self: None)
-    forgotten = run(NORMED)
-    assert error(forgotten) > 0.5, "this toy does not tell whether it is done"
-    assert forgotten.rows[-1]["val_metric"] < outcome.rows[-1]["val_metric"] - 0.1
+    assert error(run(NORMED)) > 1, "this toy does not tell whether it is done"
 
 
 def test_recalibration_leaves_the_training_as_it_was() -> None:
