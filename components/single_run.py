@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.names import PARAMETRIC_SCHEDULERS
 from components.progress import progress
 from components.settings import Settings
 from components.workspace import Workspace
@@ -94,9 +95,10 @@ def _best_of_sweep(settings: Settings, workspace: Workspace, scheduler: str) -> 
         best = best_configurations(read_histories(workspace.histories(settings.task)))
         return best[scheduler]
     except (HistoryError, KeyError):
+        instead = ", or run `lode sweep` first and the best of the sweep is taken"
         raise SingleRunError(
-            f"scheduler {scheduler} needs a peak learning rate: add --peak-lr 0.01, "
-            "or run `lode sweep` first and the best of the sweep is taken"
+            f"scheduler {scheduler} needs a peak learning rate: add --peak-lr 0.01"
+            + (instead if scheduler in PARAMETRIC_SCHEDULERS else "")
         ) from None
 
 

@@ -20,7 +20,7 @@ Task = Literal[
 ]  # fmt: skip
 Scheduler = Literal[
     "lode", "constant", "cosine", "onecycle", "exp-decay", "linear", "warmup-stable-decay",
-    "hypergradient", "pbt",
+    "hypergradient", "schedule-free", "rl-controller", "gns", "pbt",
 ]  # fmt: skip
 
 

@@ -52,6 +52,12 @@ def _pbt(job: Job) -> Scheduler:
     return Population(**job.controller)
 
 
+def _schedule_free(job: Job) -> Scheduler:
+    from components.schedulers.schedule_free import ScheduleFree
+
+    return ScheduleFree(_peak_lr(job), updates=job.spec.updates)
+
+
 def _peak_lr(job: Job) -> float:
     assert job.spec.peak_lr is not None, f"{job.spec.scheduler} needs a peak learning rate"
     return job.spec.peak_lr
@@ -61,6 +67,7 @@ def _peak_lr(job: Job) -> float:
 BUILDERS: dict[str, Callable[[Job], Scheduler]] = {
     **dict.fromkeys(PARAMETRIC, _parametric),
     "hypergradient": _hypergradient,
+    "schedule-free": _schedule_free,
     "plan": _plan,
     "lode": _lode,
     "pbt": _pbt,
