@@ -9,4 +9,5 @@ TASKS: tuple[str, ...] = (
     "text-minigpt",
 )
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
-SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "lode", "pbt")
+LEARNED_SCHEDULERS: tuple[str, ...] = ("rl-controller", "gns")  # by `lode learn`
+SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "lode", *LEARNED_SCHEDULERS, "pbt")
