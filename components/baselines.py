@@ -9,12 +9,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from components.names import WITHOUT_PEAK_LR
+from components.names import LEARNED_SCHEDULERS, WITHOUT_PEAK_LR
 from components.settings import Settings
 from components.workspace import Workspace
 
 if TYPE_CHECKING:
     from components.training.execute import Job
+
+
+def learn_policies(settings: Settings, workspace: Workspace) -> None:
+    """Learn the policies that are asked for and not there."""
+    from components.policies import learn_policy
+
+    for scheduler in settings.baselines.schedulers:
+        if scheduler in LEARNED_SCHEDULERS:
+            learn_policy(settings, workspace, scheduler)
 
 
 def tuning_jobs(settings: Settings, workspace: Workspace) -> list[Job]:

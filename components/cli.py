@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from components.cli_learn import learn_command
 from components.cli_nightly import (
     histories_group,
     retrain_command,
@@ -90,8 +91,10 @@ def train_command(
     click.echo(single_run(settings, workspace, scheduler, peak_lr, seed, out))
 
 
-for nightly in (retrain_command, versions_command, rollback_command, histories_group):
-    cli.add_command(nightly)
+for other in (
+    learn_command, retrain_command, versions_command, rollback_command, histories_group
+):  # fmt: skip
+    cli.add_command(other)
 
 
 @cli.command("tasks")

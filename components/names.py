@@ -10,13 +10,13 @@ TASKS: tuple[str, ...] = (
 )
 PAPER_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = (*PAPER_SCHEDULERS, "linear", "warmup-stable-decay")
-LEARNED: tuple[str, ...] = ("rl-controller", "gns")  # by a policy, from runs of their own
+LEARNED_SCHEDULERS: tuple[str, ...] = ("rl-controller", "gns")  # by `lode learn`
 WITHOUT_PEAK_LR: tuple[str, ...] = ("pbt",)  # draws its learning rates itself
 BASELINES: tuple[str, ...] = (
     *PARAMETRIC_SCHEDULERS,
     "hypergradient",
     "schedule-free",
-    *LEARNED,
+    *LEARNED_SCHEDULERS,
     *WITHOUT_PEAK_LR,
 )
 SCHEDULERS: tuple[str, ...] = (*BASELINES, "lode")

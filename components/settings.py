@@ -161,8 +161,8 @@ class BaselineSettings(_Section):
     """What the LODE is compared with beyond the sweep's schedules.
 
     `schedulers`: each is tuned on the sweep's peak lrs and seeds, which costs as many runs as one
-    schedule of the sweep; `pbt` needs no tuning and trains a population for every result. Empty:
-    none.
+    schedule of the sweep (`rl-controller` and `gns` learn a policy before, `pbt` trains a
+    population instead); docs/guides/schedulers.md says what each is and costs. Empty: none.
     """
 
     schedulers: list[str] = []

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.names import PARAMETRIC_SCHEDULERS
+from components.names import LEARNED_SCHEDULERS, PARAMETRIC_SCHEDULERS
 from components.progress import progress
 from components.settings import Settings
 from components.workspace import Workspace
@@ -65,6 +65,8 @@ def job_of(
         if peak_lr is not None:
             raise SingleRunError("scheduler lode sets the learning rate itself; drop --peak-lr")
         return lode_job(template, settings, workspace, seed)
+    if scheduler in LEARNED_SCHEDULERS:
+        return _policy_job(template, workspace, scheduler, peak_lr, seed)
     if scheduler == "pbt":
         return _population_job(template, settings, peak_lr, seed)
     if peak_lr is None:
@@ -73,6 +75,18 @@ def job_of(
         raise SingleRunError(f"--peak-lr {peak_lr:g}: must be greater than 0")
     spec = replace(template.spec, scheduler=scheduler, peak_lr=peak_lr, seed=seed)
     return replace(template, spec=spec)
+
+
+def _policy_job(
+    template: Job, workspace: Workspace, scheduler: str, peak_lr: float | None, seed: int
+) -> Job:
+    from components.policies import policy_job
+
+    if peak_lr is None or not peak_lr > 0:
+        raise SingleRunError(
+            f"scheduler {scheduler} needs the learning rate it starts from: add --peak-lr 0.01"
+        )
+    return policy_job(template, workspace, scheduler, peak_lr, seed)
 
 
 def _population_job(template: Job, settings: Settings, peak_lr: float | None, seed: int) -> Job:

@@ -327,10 +327,11 @@ def baselines(
     settings: Settings, workspace: Workspace, run_all: RunAll | None = None
 ) -> StepResult:
     """Tune the baselines beyond the sweep's schedules, on the sweep's peak lrs and seeds."""
-    from components.baselines import tuning_jobs
+    from components.baselines import learn_policies, tuning_jobs
 
     started = time.perf_counter()
     workspace.baselines(settings.task).mkdir(parents=True, exist_ok=True)  # DVC's output
+    learn_policies(settings, workspace)
     jobs = tuning_jobs(settings, workspace)
     if not jobs:
         return StepResult("baselines", ran=False, summary="none to tune (baselines.schedulers)")

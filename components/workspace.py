@@ -58,6 +58,14 @@ class Workspace:
     def lode(self, task: str) -> Path:
         return self.root / "models" / "lode" / task
 
+    def policy(self, scheduler: str, task: str) -> Path:
+        """What `lode learn` has learned."""
+        return self.root / "models" / scheduler / task
+
+    def policy_checkpoint(self, scheduler: str, task: str) -> Path:
+        """What a killed `lode learn` goes on with."""
+        return self.state / "learn" / scheduler / f"{task}.safetensors"
+
     def challenger(self, task: str) -> Path:
         """The LODE that the last night fitted."""
         return self.root / "models" / "challenger" / task

@@ -187,7 +187,7 @@ def _hand_out(
     jobs: list[Job], tries: int, workspace: Workspace, deployment: str, store: Store | None
 ) -> FlowRun:
     if store:
-        for folder in {job.lode for job in jobs if job.lode}:
+        for folder in {f for job in jobs for f in (job.lode, job.policy) if f}:
             for path in sorted(folder.iterdir()):
                 store.put(path)
     runs = [RunRequest.of(job, workspace).model_dump(mode="json") for job in jobs]

@@ -91,6 +91,7 @@ class RunRequest(BaseModel):
     data: str
     device: str
     lode: str | None = None
+    policy: str | None = None
     controller: dict[str, Any] = {}
     plan: list[float] = []
     sharpness: dict[str, Any] | None = None
@@ -106,6 +107,7 @@ class RunRequest(BaseModel):
             data=str(job.data.relative_to(workspace.root)),  # may be a link to elsewhere
             device=job.device,
             lode=relative(job.lode) if job.lode else None,
+            policy=relative(job.policy) if job.policy else None,
             controller=job.controller,
             plan=list(job.plan),
             sharpness=job.sharpness,
@@ -119,6 +121,7 @@ class RunRequest(BaseModel):
             data=workspace.root / self.data,
             device=self.device,
             lode=workspace.root / self.lode if self.lode else None,
+            policy=workspace.root / self.policy if self.policy else None,
             controller=self.controller,
             plan=tuple(self.plan),
             sharpness=self.sharpness,

@@ -65,10 +65,10 @@ def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = N
 
 
 def fetch_lode(job: Job, store: Store) -> None:
-    """The LODE that the job names, always anew: a refit has the same file names."""
-    if job.lode:
-        for name in store.names(job.lode):
-            store.get(job.lode / name)
+    """The LODE or policy that the job names, always anew: a refit has the same file names."""
+    for folder in filter(None, (job.lode, job.policy)):
+        for name in store.names(folder):
+            store.get(folder / name)
 
 
 def train_all(jobs: Sequence[Job], workspace: Workspace, store_url: str | None) -> None:

@@ -46,6 +46,15 @@ def _hypergradient(job: Job) -> Scheduler:
     return Hypergradient(_peak_lr(job))
 
 
+def _learned(job: Job) -> Scheduler:
+    from components.schedulers.learning import frozen
+
+    assert job.policy is not None, f"scheduler {job.spec.scheduler} needs the folder of a policy"
+    spec = job.spec
+    return frozen(spec.scheduler, job.policy, task=spec.task, initial_lr=_peak_lr(job),
+                  updates=spec.updates, digest=spec.scheduler_digest)  # fmt: skip
+
+
 def _pbt(job: Job) -> Scheduler:
     from components.schedulers.pbt import Population
 
@@ -70,5 +79,7 @@ BUILDERS: dict[str, Callable[[Job], Scheduler]] = {
     "schedule-free": _schedule_free,
     "plan": _plan,
     "lode": _lode,
+    "rl-controller": _learned,
+    "gns": _learned,
     "pbt": _pbt,
 }

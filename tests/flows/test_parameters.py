@@ -72,6 +72,7 @@ jobs = st.builds(
     data=st.just(Path("/a/data/datasets")),
     device=st.sampled_from(["auto", "cuda:1"]),
     lode=st.none() | st.just(Path("/a/models/lode/x")),
+    policy=st.none() | st.just(Path("/a/models/gns/x")),
     controller=st.just({}) | st.just({"mu": 5, "horizon": None, "sigma": 0.15}),
     plan=st.just(()) | st.lists(finite, min_size=2, max_size=5).map(tuple),
     sharpness=st.none() | st.just({"method": "lanczos", "samples": 64}),
@@ -86,6 +87,7 @@ def test_a_run_is_the_same_on_another_machine(job: Job) -> None:
     assert got.path == Path("/b/c/data/histories/x") / f"{job.spec.run_id}.parquet"
     assert (got.plan, got.controller, got.sharpness) == (job.plan, job.controller, job.sharpness)
     assert got.lode == (Path("/b/c/models/lode/x") if job.lode else None)
+    assert got.policy == (Path("/b/c/models/gns/x") if job.policy else None)
     assert "/a/" not in sent
 
 
