@@ -14,7 +14,9 @@ from components.names import LEARNED_SCHEDULERS, TASKS
 @settings_options
 @click.option("--scheduler", type=click.Choice(LEARNED_SCHEDULERS), required=True)
 @click.option("--task", type=click.Choice(TASKS), help="For what.  [default: params.yaml's]")
-@click.option("--episodes", type=click.IntRange(1), help="Trainings to learn from.  [default: 30]")
+@click.option(
+    "--episodes", type=click.IntRange(1), help="Trainings to learn from.  [default: rl 32, gns 30]"
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 def learn_command(
     params: Path, overrides: tuple[str, ...], scheduler: str, task: str | None,

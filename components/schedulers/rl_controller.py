@@ -128,7 +128,9 @@ class RLController(Controlled):
         x, y = self.validation.x.split(EVALUATION_BATCH), self.validation.y.split(EVALUATION_BATCH)
         logits = [self.network(part) for part in x]
         self.network.train()
-        losses = [self.training.task.loss(z, part) * len(part) for z, part in zip(logits, y)]  # noqa: B905
+        losses = [
+            self.training.task.loss(z, part) * len(part) for z, part in zip(logits, y, strict=True)
+        ]
         before = self._before or logits
         changes = [(now - then).var() for now, then in zip(logits, before, strict=True)]
         self._before = logits
