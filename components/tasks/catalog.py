@@ -57,6 +57,8 @@ class Task:
         metric_name: what `metric` divided by the number of samples is called.
         data_digest: of the user's own files in the data folder, so that other files are other runs;
             None where the data is the same for everybody.
+        evaluation_batch: samples evaluated at a time; bounds the activations of a wide network,
+            costs a small one little.
         augment: maps a batch of x on its device to another of the same shape, or None.
     """
 
@@ -70,6 +72,7 @@ class Task:
     metric: Callable[[Tensor, Tensor], Tensor] = correct
     metric_name: str = "accuracy"
     data_digest: Callable[[Path], str | None] = lambda folder: None
+    evaluation_batch: int = 512
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
 
 
