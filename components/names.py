@@ -6,6 +6,9 @@ TASKS: tuple[str, ...] = (
     "digits-mlp",
     "fashion-mnist-small",
     "fashion-mnist-cnn",
+    "fashion-mnist-resnet18",
+    "cifar100-resnet18",
+    "cifar100-resnet18-authors",
     "text-minigpt",
 )
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")

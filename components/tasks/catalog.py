@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from components.tasks import digits, fashion_mnist, mnist1d, text
+from components.tasks import augmentation, cifar100, digits, fashion_mnist, mnist1d, text
 from components.tasks.datasets import Data, DataError
-from components.tasks.models import cnn, gpt, mlp
+from components.tasks.models import cnn, gpt, mlp, resnet
 
 
 class UnknownTaskError(LookupError):
@@ -114,6 +114,35 @@ TASKS: dict[str, Task] = {
             optimizer=partial(adamw, weight_decay=1e-3),
             batch_size=256,
             loss=nn.CrossEntropyLoss(),
+        ),
+        Task(
+            name="fashion-mnist-resnet18",
+            title="Fashion-MNIST, ResNet18",
+            network=resnet.fashion_mnist_resnet18,
+            load=fashion_mnist.load,
+            optimizer=partial(adamw, weight_decay=1e-4),
+            batch_size=256,
+            loss=nn.CrossEntropyLoss(),
+        ),
+        Task(
+            name="cifar100-resnet18",
+            title="CIFAR-100, ResNet18",
+            network=resnet.cifar100_resnet18,
+            load=cifar100.load,
+            optimizer=partial(adamw, weight_decay=1e-2),
+            batch_size=256,
+            loss=nn.CrossEntropyLoss(),
+            augment=augmentation.crop_and_flip,
+        ),
+        Task(
+            name="cifar100-resnet18-authors",
+            title="CIFAR-100, the authors' variant of ResNet18",
+            network=resnet.cifar100_resnet18_authors,
+            load=cifar100.load,
+            optimizer=partial(adamw, weight_decay=1e-2),
+            batch_size=256,
+            loss=nn.CrossEntropyLoss(),
+            augment=augmentation.crop_flip_and_jitter,
         ),
         Task(
             name="text-minigpt",

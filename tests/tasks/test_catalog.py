@@ -19,6 +19,9 @@ EXPECTED = {
     "digits-mlp": ((64,), FLOAT, (10,), 1_482, 1e-2),
     "fashion-mnist-small": ((1, 14, 14), FLOAT, (10,), 23_946, 1e-2),
     "fashion-mnist-cnn": ((1, 28, 28), FLOAT, (10,), 1_867_466, 1e-3),
+    "fashion-mnist-resnet18": ((1, 28, 28), FLOAT, (10,), 11_177_034, 1e-4),
+    "cifar100-resnet18": ((3, 32, 32), FLOAT, (100,), 11_220_132, 1e-2),
+    "cifar100-resnet18-authors": ((3, 32, 32), FLOAT, (100,), 11_247_052, 1e-2),
     "text-minigpt": ((64,), INT, (128, 64), 120_576, 1e-2),
 }
 tasks = pytest.mark.parametrize("task", catalog.TASKS.values(), ids=lambda task: task.name)
