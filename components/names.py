@@ -9,6 +9,7 @@ TASKS: tuple[str, ...] = (
     "fashion-mnist-resnet18",
     "cifar100-resnet18",
     "cifar100-resnet18-authors",
+    "imagenet-resnet34",
     "text-minigpt",
 )
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")

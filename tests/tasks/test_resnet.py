@@ -21,7 +21,7 @@ def test_small_images_keep_their_size_until_the_second_stage() -> None:
         seen: dict[str, torch.Size] = {}
         for name in ("layer1", "layer2", "layer3", "layer4"):
             network.get_submodule(name).register_forward_hook(
-                lambda module, args, out, name=name: seen.update({name: out.shape[1:]})
+                lambda module, args, out, name=name, seen=seen: seen.update({name: out.shape[1:]})
             )
         network(x)
         side = x.shape[-1]
