@@ -6,6 +6,10 @@ TASKS: tuple[str, ...] = (
     "digits-mlp",
     "fashion-mnist-small",
     "fashion-mnist-cnn",
+    "fashion-mnist-resnet18",
+    "cifar100-resnet18",
+    "cifar100-resnet18-authors",
+    "imagenet-resnet34",
     "text-minigpt",
 )
 PAPER_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")

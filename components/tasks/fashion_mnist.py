@@ -60,8 +60,9 @@ def load_small(folder: Path) -> Data:
         DataError: as `load`.
     """
     data = load(folder)
-    parts = (data.train.first(SMALL_TRAIN), data.val.first(SMALL_VAL), data.test)
-    return Data(*(Split(avg_pool2d(part.x, 2), part.y) for part in parts))
+    wanted = ((data.train, SMALL_TRAIN), (data.val, SMALL_VAL), (data.test, len(data.test)))
+    parts = (split.sample(count) for split, count in wanted)
+    return Data(*(Split(avg_pool2d(x, 2), y) for x, y in parts))
 
 
 def _split(images: Tensor, labels: Tensor) -> Split:

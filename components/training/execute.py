@@ -40,7 +40,8 @@ class Job:
         policy: folder of the learned policy, for `rl-controller` and `gns`.
         controller: settings of the scheduler: μ, n, σ, … of `lode`; range and size of `pbt`.
         plan: T + 1 learning rates at log points 0 … T, for scheduler `plan`.
-        sharpness: keyword arguments of `evaluation.sharpness`; None: not measured.
+        sharpness: keyword arguments of `evaluation.sharpness`, `samples` among them; None: not
+            measured.
     """
 
     spec: RunSpec
@@ -123,7 +124,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[str, Any]:
-    spec, task, device = job.spec, catalog.get(job.spec.task), data.train.x.device
+    spec, task, device = job.spec, catalog.get(job.spec.task), data.device
     sharpness = _sharpness(job, data, outcome)  # of the last weights, so before the best are loaded
     test_metric = None
     if outcome.status == "completed":
@@ -156,7 +157,9 @@ def _sharpness(job: Job, data: Data, outcome: Outcome) -> dict[str, Any] | None:
     from components.evaluation.sharpness import sharpness
 
     task = catalog.get(job.spec.task)
-    return sharpness(outcome.network, task.loss, data.train.x, data.train.y, **job.sharpness)
+    x, y = data.train.sample(job.sharpness["samples"])
+    return sharpness(outcome.network, task.loss, x, y,
+                     batch_size=min(256, task.evaluation_batch), **job.sharpness)  # fmt: skip
 
 
 def device_name(device: torch.device) -> str:

@@ -12,11 +12,9 @@ from torch import nn
 
 from components.schedulers import Scheduler, Training
 from components.tasks.catalog import Task
-from components.tasks.datasets import Data, Split
+from components.tasks.datasets import Batch, Data, Split, Stream
 from components.training.history import COMPLETED, DIVERGED
 from components.training.run import log_steps
-
-EVALUATION_BATCH = 512  # bounds the activations of a wide network, costs small ones little
 
 
 @dataclass
@@ -70,15 +68,15 @@ def log_points(
     rows, for as long as it is asked to.
     """
     torch.manual_seed(seed)
-    network = task.network().to(data.train.x.device)
+    network = task.network().to(data.device)
     optimizer = scheduler.attach(Training(task, data, network, seed, updates, points))
     batches = shuffled_batches(data.train, task.batch_size, seed, task.augment)
-    per_epoch = math.ceil(len(data.train.y) / task.batch_size)
+    per_epoch = math.ceil(len(data.train) / task.batch_size)
     outcome = Outcome([], COMPLETED, network, _copy(network), best_point=0, train_seconds=0.0)
     started, evaluating, step = time.perf_counter(), 0.0, 0
 
     for point, end in enumerate(log_steps(updates, points), start=1):
-        loss_sum, first = torch.zeros((), device=data.train.x.device), step
+        loss_sum, first = torch.zeros((), device=data.device), step
         network.train()
         scheduler.updating()
         while step < end:
@@ -115,27 +113,24 @@ def log_points(
 
 
 def shuffled_batches(
-    split: Split,
+    split: Split | Stream,
     batch_size: int,
     seed: int,
     augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+) -> Iterator[Batch]:
     """Endless batches, reshuffled every epoch; the last one of an epoch may be smaller."""
-    device = split.x.device
-    order = torch.Generator(device).manual_seed(seed)
+    order = torch.Generator(split.device).manual_seed(seed)
     while True:
-        permutation = torch.randperm(len(split.y), generator=order, device=device)
-        for indices in permutation.split(batch_size):
-            x = split.x[indices]
-            yield (x if augment is None else augment(x, order)), split.y[indices]
+        for x, y in split.shuffled(batch_size, order):
+            yield (x if augment is None else augment(x, order)), y
 
 
 @torch.no_grad()
-def evaluate(task: Task, network: nn.Module, split: Split) -> float:
+def evaluate(task: Task, network: nn.Module, split: Split | Stream) -> float:
     """The task's metric over a split, network in evaluation mode (and left there)."""
     network.eval()
-    batches = zip(split.x.split(EVALUATION_BATCH), split.y.split(EVALUATION_BATCH), strict=True)
-    return sum(task.metric(network(x), y) for x, y in batches).item() / len(split.y)  # type: ignore[union-attr]
+    batches = split.ordered(task.evaluation_batch)
+    return sum(task.metric(network(x), y) for x, y in batches).item() / len(split)  # type: ignore[union-attr]
 
 
 def _copy(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -19,6 +19,10 @@ EXPECTED = {
     "digits-mlp": ((64,), FLOAT, (10,), 1_482, 1e-2),
     "fashion-mnist-small": ((1, 14, 14), FLOAT, (10,), 23_946, 1e-2),
     "fashion-mnist-cnn": ((1, 28, 28), FLOAT, (10,), 1_867_466, 1e-3),
+    "fashion-mnist-resnet18": ((1, 28, 28), FLOAT, (10,), 11_177_034, 1e-4),
+    "cifar100-resnet18": ((3, 32, 32), FLOAT, (100,), 11_220_132, 1e-2),
+    "cifar100-resnet18-authors": ((3, 32, 32), FLOAT, (100,), 11_247_052, 1e-2),
+    "imagenet-resnet34": ((3, 224, 224), FLOAT, (1000,), 21_797_672, 1e-4),
     "text-minigpt": ((64,), INT, (128, 64), 120_576, 1e-2),
 }
 tasks = pytest.mark.parametrize("task", catalog.TASKS.values(), ids=lambda task: task.name)
@@ -66,13 +70,17 @@ def test_fashion_cnn_drops_out_in_training_only() -> None:
 
 @tasks
 def test_optimizer_follows_the_lr_set_by_the_loop(task: Task) -> None:
-    """One AdamW update by hand: θ − lr (wd θ + g / (|g| + ε))."""
+    """One update by hand: AdamW's θ − lr (wd θ + g / (|g| + ε)), or Nesterov's."""
     weight_decay = EXPECTED[task.name][-1]
     parameter = torch.nn.Parameter(torch.tensor([2.0, -3.0]))
     optimizer = task.optimizer(iter([parameter]))
     optimizer.param_groups[0]["lr"] = 0.1
     parameter.grad = torch.tensor([0.5, 4.0])
-    expected = parameter.detach() * (1 - 0.1 * weight_decay) - 0.1
+    if isinstance(optimizer, torch.optim.SGD):  # m = g + wd θ; then θ − lr (m + 0.9 m)
+        step = 1.9 * (parameter.grad + weight_decay * parameter.detach())
+    else:
+        step = weight_decay * parameter.detach() + 1
+    expected = parameter.detach() - 0.1 * step
     optimizer.step()
     torch.testing.assert_close(parameter.detach(), expected)
     assert optimizer.param_groups[0]["fused"]

@@ -224,3 +224,12 @@ def test_network_learns_from_real_images(real: Data) -> None:
     outcome = train(task, small, scheduler, seed=0, updates=20, points=2)
     assert outcome.rows[-1]["train_loss"] < outcome.rows[0]["train_loss"] < 2.4
     assert outcome.rows[-1]["val_metric"] > 0.3
+
+
+@pytest.mark.slow
+def test_resnet_trains_on_real_images(real: Data) -> None:
+    task = replace(catalog.get("fashion-mnist-resnet18"), batch_size=16)
+    small = Data(real.train, real.val.first(16), real.test.first(1))
+    scheduler = Parametric("constant", peak_lr=1e-3, updates=8)
+    outcome = train(task, small, scheduler, seed=0, updates=8, points=2)
+    assert outcome.rows[-1]["train_loss"] < outcome.rows[0]["train_loss"] < 4

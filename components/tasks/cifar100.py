@@ -1,0 +1,69 @@
+"""CIFAR-100 (Krizhevsky 2009): 60,000 colour images of 100 classes, from the binary version.
+
+`<folder>/cifar100/cifar-100-binary/train.bin` and `test.bin`: records of two label bytes (coarse,
+fine) and 3,072 pixels (red, green, blue; rows). The python version, which torchvision's class reads
+and downloads, is pickled, and no pickle is loaded here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from components.tasks.datasets import Data, DataError, Split
+
+FOLDER = Path("cifar100", "cifar-100-binary")
+IMAGES = {"train.bin": 50_000, "test.bin": 10_000}
+RECORD = 2 + 3 * 32 * 32
+COARSE, FINE = 20, 100  # classes; only the fine ones are learned
+REMEDY = (
+    "get https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz "
+    "(md5 03b5dce01913d631647c71ecec9e9cb8) and unpack it in {folder}"
+)
+
+
+def load(folder: Path) -> Data:
+    """45,000 / 5,000 / 10,000 images, x (n, 3, 32, 32) in [0, 1], y 0 … 99.
+
+    The first 90 % of the training file train and the rest validates, as in the authors' code; the
+    file's order is random already.
+
+    Raises:
+        DataError: a file is missing, of another size, or has labels out of range.
+    """
+    home = folder / FOLDER
+    _check(home)
+    (x, y), (test_x, test_y) = (_read(home / name) for name in IMAGES)
+    train = len(y) * 9 // 10
+    return Data(Split(x[:train], y[:train]), Split(x[train:], y[train:]), Split(test_x, test_y))
+
+
+def _check(home: Path) -> None:
+    """Both files, before the first is read: they are there, and as long as they must be."""
+    remedy = REMEDY.format(folder=home.parent)
+    missing = [name for name in IMAGES if not (home / name).is_file()]
+    if missing:
+        pickled = home.with_name("cifar-100-python")
+        found = f"; {pickled} is pickled, and no pickle is loaded here" if pickled.exists() else ""
+        raise DataError(f"{home}: no {' and no '.join(missing)}{found}; {remedy}")
+    for name, images in IMAGES.items():
+        size, expected = (home / name).stat().st_size, images * RECORD
+        if size != expected:
+            raise DataError(f"{home / name}: {size:,} bytes instead of {expected:,}; {remedy}")
+
+
+def _read(path: Path) -> tuple[Tensor, Tensor]:
+    """Images (n, 3, 32, 32) float32 in [0, 1] and fine labels (n,) int64."""
+    records = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
+    records = records.view(-1, RECORD)
+    wrong = ((records[:, 0] >= COARSE) | (records[:, 1] >= FINE)).nonzero()
+    if len(wrong):
+        coarse, fine = records[wrong[0, 0], :2].tolist()
+        raise DataError(
+            f"{path}: image {int(wrong[0, 0])} has labels {coarse} and {fine}, which must be 0 to "
+            f"{COARSE - 1} and 0 to {FINE - 1}; {REMEDY.format(folder=path.parents[1])}"
+        )
+    x = records[:, 2:].reshape(-1, 3, 32, 32).float().div_(255)
+    return x, records[:, 1].long()
