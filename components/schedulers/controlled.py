@@ -53,7 +53,7 @@ class Controlled(Scheduler):
             )
         self.training, self.network = training, training.network
         self.validation = training.data.val.first(VALIDATION_SAMPLES)
-        self._loss_sum = torch.zeros((), device=training.data.train.x.device)
+        self._loss_sum = torch.zeros((), device=training.data.device)
         self._losses = 0
         return super().attach(training)
 

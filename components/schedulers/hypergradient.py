@@ -63,7 +63,7 @@ class Hypergradient(Scheduler):
         _refuse_others(self._optimizer)
         # A fused optimizer reads a float32 on its GPU without waiting for it. On a CPU nobody
         # waits, and float64 keeps additive changes that are much smaller than the rate.
-        device = training.data.train.x.device
+        device = training.data.device
         self._dtype = torch.float64 if device.type == "cpu" else torch.float32
         self._lr = torch.tensor(self._initial, dtype=self._dtype, device=device)
         self._decayed: list[list[Tensor]] = []  # of SGD's update before, by group

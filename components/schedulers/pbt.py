@@ -110,7 +110,7 @@ class _Track:
         self._points = log_points(
             task, data, self.member, seed=seed, updates=updates, points=points
         )
-        self._device = data.train.x.device
+        self._device = data.device
         self._random = _random_state(self._device)
         self.outcome: Outcome
 

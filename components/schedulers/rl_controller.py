@@ -32,8 +32,8 @@ from components.schedulers import Training
 from components.schedulers.controlled import Controlled, Exploring
 from components.schedulers.policy import LARGEST, Moments, Policy, signature
 from components.schedulers.ppo import PPO
-from components.training.loop import EVALUATION_BATCH
 
+LOOK_BATCH = 512  # bounds the activations while it looks at the validation samples
 FACTOR = 1.05
 LR_BOUNDS = (1e-5, 1e-1)
 HIDDEN = 32
@@ -125,11 +125,11 @@ class RLController(Controlled):
     def _look(self) -> Tensor:
         """(3,): validation loss, variance of the logits, variance of their change."""
         self.network.eval()
-        x, y = self.validation.x.split(EVALUATION_BATCH), self.validation.y.split(EVALUATION_BATCH)
-        logits = [self.network(part) for part in x]
+        parts = list(self.validation.ordered(LOOK_BATCH))
+        logits = [self.network(x) for x, _ in parts]
         self.network.train()
         losses = [
-            self.training.task.loss(z, part) * len(part) for z, part in zip(logits, y, strict=True)
+            self.training.task.loss(z, y) * len(y) for z, (_, y) in zip(logits, parts, strict=True)
         ]
         before = self._before or logits
         changes = [(now - then).var() for now, then in zip(logits, before, strict=True)]

@@ -51,7 +51,7 @@ def updates_on(
     task: Task, data: Data, batches: Iterator[tuple[Tensor, Tensor]], updates: int
 ) -> float:
     """Seconds of so many updates on batches from anywhere, constant lr, no log."""
-    device = data.train.x.device
+    device = data.device
     torch.manual_seed(0)
     network = task.network().to(device).train()
     optimizer = task.optimizer(network.parameters())
