@@ -11,6 +11,7 @@ TASKS: tuple[str, ...] = (
     "cifar100-resnet18-authors",
     "imagenet-resnet34",
     "text-minigpt",
+    "tinystories-minigpt",
 )
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
 SCHEDULERS: tuple[str, ...] = (*PARAMETRIC_SCHEDULERS, "lode")
