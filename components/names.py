@@ -11,6 +11,7 @@ TASKS: tuple[str, ...] = (
     "cifar100-resnet18-authors",
     "imagenet-resnet34",
     "text-minigpt",
+    "tinystories-minigpt",
 )
 PAPER_SCHEDULERS: tuple[str, ...] = ("constant", "cosine", "onecycle", "exp-decay")
 PARAMETRIC_SCHEDULERS: tuple[str, ...] = (*PAPER_SCHEDULERS, "linear", "warmup-stable-decay")

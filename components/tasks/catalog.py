@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from components.tasks import (
     augmentation,
@@ -20,6 +20,7 @@ from components.tasks import (
     imagenet,
     mnist1d,
     text,
+    tinystories,
 )
 from components.tasks.datasets import Data, DataError
 from components.tasks.models import cnn, gpt, mlp, resnet
@@ -48,6 +49,11 @@ def adamw(parameters: Iterable[nn.Parameter], weight_decay: float) -> Optimizer:
     The lr of 1 is a placeholder: the training loop sets it before every update.
     """
     return AdamW(parameters, lr=1.0, weight_decay=weight_decay, fused=True)
+
+
+def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Adam as the paper uses it on TinyStories; otherwise as `adamw`."""
+    return Adam(parameters, lr=1.0, fused=True)
 
 
 def nesterov(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -182,6 +188,19 @@ TASKS: dict[str, Task] = {
             loss=nn.CrossEntropyLoss(),
             metric=correct_share,
             metric_name="next-token accuracy",
+        ),
+        Task(
+            name="tinystories-minigpt",
+            title="TinyStories, miniGPT",
+            network=gpt.tinystories_minigpt,
+            load=tinystories.load,
+            data_digest=tinystories.digest,
+            optimizer=adam,
+            batch_size=64,
+            loss=nn.CrossEntropyLoss(),
+            metric=correct_share,
+            metric_name="next-token accuracy",
+            evaluation_batch=64,  # its logits are 3.3 GB
         ),
     )
 }

@@ -24,6 +24,7 @@ EXPECTED = {
     "cifar100-resnet18-authors": ((3, 32, 32), FLOAT, (100,), 11_247_052, 1e-2),
     "imagenet-resnet34": ((3, 224, 224), FLOAT, (1000,), 21_797_672, 1e-4),
     "text-minigpt": ((64,), INT, (128, 64), 120_576, 1e-2),
+    "tinystories-minigpt": ((256,), INT, (50_257, 256), 29_013_585, 0),
 }
 tasks = pytest.mark.parametrize("task", catalog.TASKS.values(), ids=lambda task: task.name)
 
@@ -70,7 +71,7 @@ def test_fashion_cnn_drops_out_in_training_only() -> None:
 
 @tasks
 def test_optimizer_follows_the_lr_set_by_the_loop(task: Task) -> None:
-    """One update by hand: AdamW's θ − lr (wd θ + g / (|g| + ε)), or Nesterov's."""
+    """One update by hand: Adam's and AdamW's θ − lr (wd θ + g / (|g| + ε)), or Nesterov's."""
     weight_decay = EXPECTED[task.name][-1]
     parameter = torch.nn.Parameter(torch.tensor([2.0, -3.0]))
     optimizer = task.optimizer(iter([parameter]))

@@ -15,14 +15,12 @@ class Block(nn.Module):
     after each residual sum.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width)
-        )
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
@@ -45,13 +43,14 @@ class GPT(nn.Module):
     """
 
     def __init__(
-        self, *, tokens: int, context: int, blocks: int, width: int, heads: int, dropout: float
-    ) -> None:
+        self, *, tokens: int, context: int, blocks: int, width: int, heads: int, hidden: int,
+        dropout: float,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.token = nn.Embedding(tokens, width)
         self.position = nn.Embedding(context, width)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width, heads, hidden, dropout) for _ in range(blocks))
         self.head = nn.Linear(width, tokens)
         for embedding in (self.token, self.position):
             nn.init.normal_(embedding.weight, std=0.02)  # GPT's
@@ -68,6 +67,16 @@ class GPT(nn.Module):
 def text_minigpt() -> nn.Module:
     """Two blocks of width 64, four heads: (n, ≤ 64) to logits (n, 128, ≤ 64), 120,576 parameters.
 
-    Otherwise the paper's miniGPT (A.1), which has 8 blocks, 8 heads, width 256, context 256.
+    Otherwise the paper's miniGPT, below.
     """
-    return GPT(tokens=128, context=64, blocks=2, width=64, heads=4, dropout=0.1)
+    return GPT(tokens=128, context=64, blocks=2, width=64, heads=4, hidden=256, dropout=0.1)
+
+
+def tinystories_minigpt() -> nn.Module:
+    """The paper's miniGPT (A.1): (n, ≤ 256) to logits (n, 50257, ≤ 256), 29,013,585 parameters.
+
+    The MLP's width is not stated; 256 gives the 28 million parameters that are, nearly.
+    """
+    return GPT(
+        tokens=50_257, context=256, blocks=8, width=256, heads=8, hidden=256, dropout=0.1
+    )  # fmt: skip
