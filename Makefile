@@ -1,6 +1,6 @@
 # The few commands people type. Each one sets up .venv first, which takes no time once it is there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve deploy repro test lint bench clean clean-all
+.PHONY: help setup demo serve deploy repro test lint audit bench clean clean-all
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,6 +23,7 @@ help:
 	@echo "make repro   the same pipeline as DVC stages (dvc repro)"
 	@echo "make test    every test              (ARGS='tests/lode -k solver' chooses)"
 	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make audit   known vulnerabilities of the locked packages (asks PyPI's advisories)"
 	@echo "make bench   the measurements of tests/benchmarks/"
 	@echo "make clean   remove reports and caches; histories, LODEs and registry stay"
 	@echo "make setup   only the environment in .venv (PYTHON=/path/to/python3 chooses one)"
@@ -53,6 +54,10 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+# --strict: without it, pip-audit calls a lock clean that it could ask nobody about.
+audit: setup
+	@$(BIN)/uv tool run pip-audit --strict --no-deps --disable-pip -r requirements.lock $(ARGS)
 
 bench: setup
 	@for script in tests/benchmarks/*.py; do \

@@ -162,6 +162,8 @@ def start_prefect(workspace: Workspace, port: int, database: str | None) -> Serv
     environment = {
         "PREFECT_HOME": str(workspace.state / "prefect"),
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+        # Prefect's default is *: any page in this machine's browser could start flow runs
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{url},http://localhost:{port}",
     }
     if database:
         environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database

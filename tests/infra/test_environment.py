@@ -85,6 +85,15 @@ def test_make_alone_explains_itself() -> None:
         assert f"make {target} " in done.stdout
 
 
+def test_an_audit_that_asked_nobody_fails() -> None:
+    """Where no advisories are reachable: without --strict, pip-audit finds no vulnerabilities."""
+    done = subprocess.run(
+        ["make", "audit", "--dry-run"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    (command,) = [line for line in done.splitlines() if "pip-audit" in line]
+    assert {"--strict", "-r", "requirements.lock"} <= set(command.split())
+
+
 def test_clean_all_deletes_nothing_unless_sure(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     history = tmp_path / "data/histories/mnist1d-cnn/abc.parquet"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,33 @@ def test_the_user_interfaces_answer(serving: tuple[Path, dict[str, Any]]) -> Non
             assert b"<html" in answer.read().lower()
     told = ask(f"{urls['mlflow']}/ajax-api/3.0/mlflow/ui-telemetry")
     assert told["disable_ui_telemetry"] is True  # whatever the page's notice says
+
+
+def preflight(url: str, origin: str) -> str | None:
+    """What a browser asks before a page of `origin` may call; the origin it may then call from."""
+    request = urllib.request.Request(
+        url, method="OPTIONS",
+        headers={"Origin": origin, "Access-Control-Request-Method": "POST",
+                 "Access-Control-Request-Headers": "content-type"},
+    )  # fmt: skip
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            allowed: str | None = answer.headers["Access-Control-Allow-Origin"]
+            return allowed
+    except urllib.error.HTTPError as refused:
+        return refused.headers["Access-Control-Allow-Origin"]
+
+
+def test_a_page_from_elsewhere_starts_no_flow_run(serving: tuple[Path, dict[str, Any]]) -> None:
+    prefect = serving[1]["prefect"]
+    local = prefect.replace("127.0.0.1", "localhost")
+    url = f"{prefect}/api/flows/"
+    assert preflight(url, local) == local and preflight(url, "http://evil.example") is None
+    # what a browser sends without asking first is not taken for JSON
+    simple = urllib.request.Request(url, b'{"name": "planted"}', {"Content-Type": "text/plain"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(simple, timeout=30)
+    assert refused.value.code == 422
 
 
 def test_a_second_one_says_where_the_first_is(serving: tuple[Path, dict[str, Any]]) -> None:
