@@ -423,12 +423,18 @@ STAMPED = (
 def up_to_date(settings: Settings, workspace: Workspace) -> bool:
     """Whether every step would find its finished output."""
     from components.baselines import tuning_jobs
+    from components.schedulers.policy import PolicyError
 
     plan = sweep_plan(settings, workspace)
     if plan.sampler == "grid" and _missing(plan.grid_jobs()):
         return False
+    try:
+        if _missing(tuning_jobs(settings, workspace)):
+            return False
+    except PolicyError:  # not learned yet
+        return False
     return all(_is_current(step, settings, workspace) for step in STAMPED) and not _missing(
-        [*tuning_jobs(settings, workspace), *evaluation_jobs(settings, workspace)]
+        evaluation_jobs(settings, workspace)
     )
 
 
@@ -609,6 +615,7 @@ def _pilot_files(task: str, workspace: Workspace) -> list[Path]:
 
 def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
     """Digest of all that determines a step's output; None if it cannot be told yet."""
+    from components.schedulers.policy import PolicyError
     from components.training.history import HistoryError, digest, read_histories, read_history
 
     task, say = settings.task, _what_matters(settings)
@@ -630,7 +637,7 @@ def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
             return text_digest(validated, weights, say["registry"], learning_digest(settings))
         runs = digest(read_history(job.path) for job in evaluation_jobs(settings, workspace))
         return text_digest(validated, weights, runs, say["evaluation"])
-    except (HistoryError, FileNotFoundError, WorkspaceError):
+    except (HistoryError, FileNotFoundError, PolicyError, WorkspaceError):
         return None
 
 
