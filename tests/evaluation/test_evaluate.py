@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from components.evaluation.accuracy import EvaluationError
 from components.evaluation.evaluate import SCHEMA_VERSION, evaluate
+from components.evaluation.report import table_rows
 from components.training.history import HistoryError, history_path, read_histories
 
 SEEDS = range(100, 106)
@@ -41,6 +43,28 @@ def test_writes_everything_and_returns_what_it_wrote(synthetic, folders):
     assert names == {"learning_rates", "train_loss", "val_metric", "test", "sharpness", "sweep",
                      "plans", "expectations", "trajectories_5", "trajectories_50"}  # fmt: skip
     assert (report / "index.html").exists()
+
+
+def test_every_scheduler_has_its_price(synthetic, folders):
+    """Tuned beside the sweep: at its best rate, and with what its policy took to learn."""
+    levels = {0.01: 0.7, 0.05: 0.8}
+    own = [synthetic.history("linear", peak, seed, level=level)
+           for peak, level in levels.items() for seed in range(3)]  # fmt: skip
+    baselines = synthetic.write(own, folders["sweep_dir"].with_name("baselines"))
+    fresh = [synthetic.history("linear", 0.05, seed, level=0.8) for seed in SEEDS]
+    price = {"learning_updates": 3 * fresh[0].meta["updates"], "run_factor": 8.0, "note": "x"}
+    synthetic.write([replace(h, meta=h.meta | {"price": price}) for h in fresh],
+                    folders["scheduled_dir"])  # fmt: skip
+    ids = [h.run_id for h in own]
+    evaluation = run(synthetic, folders, baseline_dir=baselines, baseline_runs=ids)
+    found = evaluation["schedulers"]
+    assert found["linear"]["peak_lr"] == 0.05
+    assert found["linear"]["price"] == {"search": 6, "learning": 3.0, "factor": 8.0, "note": "x"}
+    assert found["onecycle"]["price"]["search"] == 9
+    assert found["lode"]["price"]["search"] == 36 + synthetic.pilots()["runs"]
+    assert evaluation["sweep"]["runs"] == 36, "what tunes a baseline is not of the sweep"
+    cell = next(row for row in table_rows(evaluation) if row["Scheduler"] == "Linear")
+    assert cell["Search (runs)"] == "6 + 3 learning, 8 a run"
 
 
 def test_runs_table_has_a_row_per_run(synthetic, folders):
