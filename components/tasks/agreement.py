@@ -55,8 +55,8 @@ def _check_classes(task: Task, logits: Tensor, y: Tensor) -> None:
     if logits.ndim != y.ndim + 1 or logits.shape[2:] != y.shape[1:]:
         raise DataError(
             f"{task.name}: the network's output of shape {tuple(logits.shape)} has no place for "
-            f"classes y of shape {tuple(y[: len(logits)].shape)}, which must be (n, classes, …) and (n, …); "
-            f"{REMEDY}"
+            f"classes y of shape {tuple(y[: len(logits)].shape)}, which must be (n, classes, …) "
+            f"and (n, …); {REMEDY}"
         )
     if not 0 <= y.min() <= y.max() < logits.shape[1]:
         raise DataError(
