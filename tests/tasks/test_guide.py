@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from components.tasks.catalog import TASKS
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/guides/your-own-task.md"
 BLOCK = r"```(?:python|text)\n(.*?)```"  # ruff would reformat single lines as python
@@ -70,3 +72,13 @@ def test_the_guide_makes_a_task_that_trains(tmp_path: Path) -> None:
         "-k", "tumours or names_are_those")  # fmt: skip
     run("ruff", "check", *map(str, touched))
     run("ruff", "format", "--check", *map(str, touched))
+
+
+def test_every_task_is_described() -> None:
+    rows = re.findall(
+        r"^\| `(\S+)` \|.*\|([^|]+)\|[^|]+\|$", (PAGE.parent / "tasks.md").read_text(), re.M
+    )
+    assert [name for name, _ in rows] == list(TASKS)
+    for name, network in rows:
+        parameters = sum(p.numel() for p in TASKS[name].network().parameters())
+        assert network.strip().endswith(f", {parameters:,}"), name
