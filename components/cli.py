@@ -103,7 +103,7 @@ def tasks_command() -> None:
     from components.tasks.catalog import TASKS as CATALOG
 
     for task in CATALOG.values():
-        click.echo(f"{task.name:20} {task.title}, batch {task.batch_size}")
+        click.echo(f"{task.name:26} {task.title}, batch {task.batch_size}")
 
 
 @cli.command("plot")

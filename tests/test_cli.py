@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from components.names import TASKS
+
 TINY = ["--set", "training.updates=20", "--set", "training.points=10"]
 
 
@@ -71,4 +73,4 @@ def test_one_network_is_trained_and_kept_once(workspace: Path) -> None:
 
 def test_the_catalog_is_listed(tmp_path: Path) -> None:
     done = lode("tasks", cwd=tmp_path)
-    assert "mnist1d-cnn" in done.stdout and "fashion-mnist-cnn" in done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(TASKS)

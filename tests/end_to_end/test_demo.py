@@ -43,6 +43,7 @@ def test_names_tell_runs_apart(demo: Any) -> None:
         f"pilot {demo.task} · 20 runs",
         f"fit {demo.task} · 20 updates",
         f"register lode-{demo.task}",
+        f"baselines {demo.task} · 0 schedulers",
         f"train {demo.task} · 6 runs",
         f"evaluate {demo.task} · 2 seeds",
         "publish the results as artifacts",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-STAGES = ["sweep", "validate", "pilot", "fit", "register", "train", "evaluate"]
+STAGES = ["sweep", "validate", "pilot", "fit", "register", "baselines", "train", "evaluate"]
 
 
 def ran(repro: subprocess.CompletedProcess[str]) -> list[str]:

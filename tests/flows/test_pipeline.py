@@ -63,7 +63,7 @@ def test_only_steps_that_meet_the_outside_world_are_tried_again() -> None:
 
     tasks = {name: getattr(pipeline, name) for name in STEPS}
     assert {name for name, task in tasks.items() if task.retries} == {
-        "sweep", "pilot", "register", "train",
+        "sweep", "pilot", "register", "baselines", "train",
     }  # fmt: skip
     assert all(task.timeout_seconds for task in tasks.values())
 
@@ -79,6 +79,7 @@ def test_names_count_what_is_done(settings: Settings, tmp_path: Path) -> None:
         "pilot": "pilot mnist1d-cnn · 100 runs",
         "fit": f"fit mnist1d-cnn · {settings.lode.fit.updates} updates",
         "register": "register lode-mnist1d-cnn",
+        "baselines": "baselines mnist1d-cnn · 0 schedulers",
         "train": "train mnist1d-cnn · 50 runs",
         "evaluate": "evaluate mnist1d-cnn · 10 seeds",
     }

@@ -9,8 +9,8 @@ import torch
 
 from components import names
 from components.tasks import catalog
-from components.tasks.catalog import Task
 from components.tasks.datasets import DataError
+from components.tasks.task import Task, correct, correct_share
 
 FLOAT, INT = torch.float32, torch.int64
 # task: a sample's shape and type, its logits' shape, parameters of the network, weight decay
@@ -89,15 +89,15 @@ def test_optimizer_follows_the_lr_set_by_the_loop(task: Task) -> None:
 
 def test_metric_is_a_sum_so_that_chunks_add_up() -> None:
     logits, y = torch.eye(4), torch.tensor([0, 1, 0, 3])
-    assert catalog.correct(logits, y).item() == 3
-    assert catalog.correct(logits[:2], y[:2]) + catalog.correct(logits[2:], y[2:]) == 3
+    assert correct(logits, y).item() == 3
+    assert correct(logits[:2], y[:2]) + correct(logits[2:], y[2:]) == 3
 
 
 def test_metric_of_several_classes_per_sample() -> None:
     y = torch.tensor([[0, 1, 2, 3], [3, 3, 3, 3], [1, 1, 1, 1]])
     logits = torch.eye(4)[torch.tensor([[0, 1, 2, 0], [3, 3, 3, 3], [0, 0, 0, 0]])].mT
-    assert catalog.correct_share(logits, y).item() == 0.75 + 1 + 0
-    parts = (catalog.correct_share(logits[i : i + 1], y[i : i + 1]) for i in range(3))
+    assert correct_share(logits, y).item() == 0.75 + 1 + 0
+    parts = (correct_share(logits[i : i + 1], y[i : i + 1]) for i in range(3))
     assert [part.item() for part in parts] == [0.75, 1, 0]
 
 

@@ -15,7 +15,9 @@ from torchvision.io import encode_jpeg, write_png
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog, imagenet
 from components.tasks.datasets import Data, DataError
+from components.training.execute import Job, execute
 from components.training.loop import train
+from components.training.run import RunSpec
 
 CLASSES = ("n01440764", "n01443537", "n02102040")
 
@@ -158,13 +160,30 @@ def test_a_broken_image_met_in_training_is_named(
         trained(data, updates=5)
 
 
+def test_a_run_ends_with_test_metric_and_sharpness(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = replace(catalog.get("imagenet-resnet34"), network=small_network, batch_size=4)
+    monkeypatch.setitem(catalog.TASKS, task.name, task)
+    spec = RunSpec(task.name, "constant", 0.1, 0, updates=10, points=2, train_samples=8)
+    sharpness = {"method": "lanczos", "samples": 6}
+    job = Job(spec, home.parent / "histories", home.parent, device="cpu", sharpness=sharpness)
+    meta = execute(job).meta
+    assert meta["test_metric"] is not None and meta["sharpness"]["lambda_max"] > 0
+    assert meta["sharpness"]["samples"] == 6
+    assert execute(replace(job, histories=home / "again")).meta["sharpness"] == meta["sharpness"]
+
+
 def trained(data: Data, updates: int):  # type: ignore[no-untyped-def]
-    small = torch.nn.Sequential(
-        torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 1000)
-    )
-    task = replace(catalog.get("imagenet-resnet34"), network=lambda: small, batch_size=4)
+    task = replace(catalog.get("imagenet-resnet34"), network=small_network, batch_size=4)
     scheduler = Parametric("constant", peak_lr=0.1, updates=updates)
     return train(task, data, scheduler, seed=0, updates=updates, points=1)
+
+
+def small_network() -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 1000)
+    )
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from components.schedulers.parametric import Parametric
-from components.tasks.catalog import Task, correct
 from components.tasks.datasets import Data, Split
+from components.tasks.task import Task, correct
 from components.training.loop import evaluate, shuffled_batches, train
 
 

@@ -1,0 +1,82 @@
+"""What a task is, and what tasks share: metrics and optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from components.tasks.datasets import Data
+
+
+def correct(logits: Tensor, y: Tensor) -> Tensor:
+    """How many of logits (n, classes) name the class y (n,): a 0-d tensor, no synchronisation."""
+    return (logits.argmax(-1) == y).sum()
+
+
+def correct_share(logits: Tensor, y: Tensor) -> Tensor:
+    """As `correct` for several classes per sample: each sample's share of right ones, summed.
+
+    Logits (n, classes, k), y (n, k).
+    """
+    return (logits.argmax(1) == y).float().mean(-1).sum()
+
+
+def adamw(parameters: Iterable[nn.Parameter], weight_decay: float) -> Optimizer:
+    """AdamW as the paper uses it (A.2), in one kernel on every device that settings allow.
+
+    The lr of 1 is a placeholder: the training loop sets it before every update.
+    """
+    return AdamW(parameters, lr=1.0, weight_decay=weight_decay, fused=True)
+
+
+def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """Adam as the paper uses it on TinyStories; otherwise as `adamw`."""
+    return Adam(parameters, lr=1.0, fused=True)
+
+
+def nesterov(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """SGD as the paper uses it on ImageNet (A.2): Nesterov, weight decay 1e-4.
+
+    The paper sweeps over peak lrs 0.005, 0.01, 0.05, 0.1, 0.256. Momentum 0.9 is not stated there.
+    The lr of 1 is a placeholder, as in `adamw`.
+    """
+    return SGD(parameters, lr=1.0, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained.
+
+    Attributes:
+        name, title: for files and settings; for people.
+        network: builds the network, initialised from torch's global generator.
+        load: the data from a folder, see `load_data`.
+        optimizer: builds the optimizer of some parameters; its lr is a placeholder.
+        batch_size: samples per update.
+        loss: mean loss of (logits, y); a module, whose `reduction` curvlinops asks for.
+        metric: the sum of (logits, y) over the samples, so that chunks add up; higher is better.
+        metric_name: what `metric` divided by the number of samples is called.
+        data_digest: of the user's own files in the data folder, so that other files are other runs;
+            None where the data is the same for everybody.
+        evaluation_batch: samples evaluated at a time; bounds the activations of a wide network,
+            costs a small one little.
+        augment: maps a batch of x on its device to another of the same shape, or None.
+    """
+
+    name: str
+    title: str
+    network: Callable[[], nn.Module]
+    load: Callable[[Path], Data]
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    batch_size: int
+    loss: nn.Module
+    metric: Callable[[Tensor, Tensor], Tensor] = correct
+    metric_name: str = "accuracy"
+    data_digest: Callable[[Path], str | None] = lambda folder: None
+    evaluation_batch: int = 512
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
