@@ -24,6 +24,7 @@ print("imported")
 ABSENT = {
     "prefect", "mlflow", "dvc", "great_expectations", "optuna", "pydantic", "click", "rich",
     "filelock", "jinja2", "curvlinops", "mnist1d", "sklearn", "scipy", "matplotlib", "safetensors",
+    "tokenizers",
 }  # fmt: skip
 
 
