@@ -25,6 +25,7 @@ ABSENT = {
     "prefect", "mlflow", "dvc", "great_expectations", "optuna", "pydantic", "click", "rich",
     "filelock", "jinja2", "curvlinops", "mnist1d", "sklearn", "scipy", "matplotlib", "safetensors",
     "schedulefree",
+    "tokenizers",
 }  # fmt: skip
 
 
