@@ -28,30 +28,15 @@ def learn_policies(settings: Settings, workspace: Workspace) -> None:
 
 def tuning_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     """Every baseline × peak lr × sweep seed; none for a baseline without a peak lr."""
+    from components.single_run import job_of
     from components.steps import sweep_plan
 
     folder = workspace.baselines(settings.task)
     template = replace(sweep_plan(settings, workspace).template, histories=folder)
     return [
-        baseline_job(settings, workspace, template, scheduler, peak_lr, seed)
+        job_of(template, settings, workspace, scheduler, peak_lr, seed)
         for scheduler in settings.baselines.schedulers
         if scheduler not in WITHOUT_PEAK_LR
         for peak_lr in settings.sweep.peak_lrs
         for seed in settings.sweep.seeds
     ]
-
-
-def baseline_job(
-    settings: Settings,
-    workspace: Workspace,
-    template: Job,
-    scheduler: str,
-    peak_lr: float | None,
-    seed: int,
-) -> Job:
-    """`template` as a run under any baseline, with what else determines it (a policy, a range)."""
-    from components.single_run import job_of
-
-    job = job_of(settings, workspace, scheduler, peak_lr, seed)
-    spec = replace(job.spec, sharpness_method=template.spec.sharpness_method)
-    return replace(job, spec=spec, sharpness=template.sharpness, histories=template.histories)

@@ -42,11 +42,12 @@ def single_run(
     Raises:
         SingleRunError: no peak lr given and no sweep to take it from, or one given to `lode`.
     """
+    from components.steps import sweep_plan
     from components.training.execute import execute_and_keep
     from components.training.history import history_path
 
-    job = job_of(settings, workspace, scheduler, peak_lr, seed)
-    job = replace(job, histories=out / settings.task)
+    template = replace(sweep_plan(settings, workspace).template, histories=out / settings.task)
+    job = job_of(template, settings, workspace, scheduler, peak_lr, seed)
     with progress(f"{settings.task} {job.spec.describe()}", settings.training.points) as advance:
         history = execute_and_keep(job, lambda row: advance(1, _note(row)))
     test = history.meta["test_metric"]
@@ -56,11 +57,21 @@ def single_run(
 
 
 def job_of(
-    settings: Settings, workspace: Workspace, scheduler: str, peak_lr: float | None, seed: int
+    template: Job,
+    settings: Settings,
+    workspace: Workspace,
+    scheduler: str,
+    peak_lr: float | None,
+    seed: int,
 ) -> Job:
-    from components.steps import lode_job, sweep_plan
+    """`template` as a run under any scheduler, with what else determines it (LODE, policy, range).
 
-    template = sweep_plan(settings, workspace).template
+    Raises:
+        SingleRunError: a peak lr too few or too many, or one that is not positive.
+        PolicyError, WorkspaceError: no policy, or no LODE, in the workspace.
+    """
+    from components.steps import lode_job
+
     if scheduler == "lode":
         if peak_lr is not None:
             raise SingleRunError("scheduler lode sets the learning rate itself; drop --peak-lr")

@@ -440,12 +440,16 @@ def up_to_date(settings: Settings, workspace: Workspace) -> bool:
 
 def result_table(settings: Settings, workspace: Workspace) -> str:
     """The comparison as text, and where the report lies."""
+    from components.evaluation.evaluate import SCHEMA_VERSION
     from components.evaluation.report import text_table
 
     path = workspace.evaluation(settings.task)
     if not path.exists():
         raise WorkspaceError(f"{path}: not evaluated yet; run `make demo` or `lode evaluate`")
-    return f"{text_table(stamps.read_json(path))}\nreport: {workspace.page(settings.task)}"
+    evaluation = stamps.read_json(path)
+    if evaluation["schema"] != SCHEMA_VERSION:
+        raise WorkspaceError(f"{path}: written by another version; run `lode evaluate` again")
+    return f"{text_table(evaluation)}\nreport: {workspace.page(settings.task)}"
 
 
 def tracking_uri(settings: Settings, workspace: Workspace) -> str:
@@ -479,9 +483,10 @@ def sweep_plan(settings: Settings, workspace: Workspace) -> SweepPlan:
 
 def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     """The runs of the comparison: LODE and the best of each baseline, on the fresh seeds."""
-    from components.baselines import baseline_job, tuning_jobs
+    from components.baselines import tuning_jobs
     from components.evaluation.accuracy import best_configurations
     from components.names import WITHOUT_PEAK_LR
+    from components.single_run import job_of
     from components.training.history import history_path, read_history
 
     task, evaluation = settings.task, settings.evaluation
@@ -493,7 +498,7 @@ def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     chosen = {**best_configurations(tuned), **dict.fromkeys(untuned)}
     return [
         *(
-            baseline_job(settings, workspace, template, name, peak_lr, seed)
+            job_of(template, settings, workspace, name, peak_lr, seed)
             for name, peak_lr in chosen.items()
             for seed in evaluation.seeds
         ),
@@ -615,6 +620,7 @@ def _pilot_files(task: str, workspace: Workspace) -> list[Path]:
 
 def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
     """Digest of all that determines a step's output; None if it cannot be told yet."""
+    from components.evaluation.evaluate import SCHEMA_VERSION
     from components.schedulers.policy import PolicyError
     from components.training.history import HistoryError, digest, read_histories, read_history
 
@@ -636,7 +642,7 @@ def _inputs(step: str, settings: Settings, workspace: Workspace) -> str | None:
         if step == "register":
             return text_digest(validated, weights, say["registry"], learning_digest(settings))
         runs = digest(read_history(job.path) for job in evaluation_jobs(settings, workspace))
-        return text_digest(validated, weights, runs, say["evaluation"])
+        return text_digest(validated, weights, runs, say["evaluation"], SCHEMA_VERSION)
     except (HistoryError, FileNotFoundError, PolicyError, WorkspaceError):
         return None
 

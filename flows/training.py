@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from components.single_run import job_of
-from components.steps import check_unchanged
+from components.steps import check_unchanged, sweep_plan
 from components.store import Store
 from components.training.execute import Job
 from components.training.history import History
@@ -127,13 +127,9 @@ def scheduled_training(
         jobs = [run.job(workspace) for run in runs]
     else:
         settings, _ = read(params, task)
-        jobs = [
-            replace(
-                job_of(settings, workspace, scheduler, peak_lr, seed),
-                histories=workspace.scheduled(settings.task),
-            )
-            for seed in seeds
-        ]
+        template = sweep_plan(settings, workspace).template
+        template = replace(template, histories=workspace.scheduled(settings.task))
+        jobs = [job_of(template, settings, workspace, scheduler, peak_lr, seed) for seed in seeds]
     train_all(jobs, workspace, store)
 
 

@@ -12,12 +12,17 @@ from components.policies import learn_policy, policy_job
 from components.schedulers.learning import METHODS
 from components.schedulers.policy import PolicyError
 from components.schedulers.registry import BUILDERS
-from components.settings import load
+from components.settings import Settings, load
 from components.single_run import SingleRunError, job_of, single_run
 from components.steps import sweep_plan
-from components.training.execute import execute
+from components.training.execute import Job, execute
 from components.training.history import read_history
 from components.workspace import Workspace
+
+
+def template(settings: Settings, space: Workspace) -> Job:
+    return sweep_plan(settings, space).template
+
 
 TINY = {"task": "digits-mlp", "training.updates": 40, "training.points": 10}
 
@@ -31,11 +36,11 @@ def test_names_are_those_of_the_registries() -> None:
 def test_a_policy_is_learned_once_and_names_its_runs(scheduler: str, workspace: Path) -> None:
     settings, space = load(workspace / "params.yaml", TINY), Workspace(workspace)
     with pytest.raises(PolicyError, match=f"lode learn --scheduler {scheduler}.* first"):
-        job_of(settings, space, scheduler, 0.01, 0)
+        job_of(template(settings, space), settings, space, scheduler, 0.01, 0)
     first = learn_policy(settings, space, scheduler, episodes=2)
     assert first.ran and first.facts["learning_updates"] == 80
     assert not learn_policy(settings, space, scheduler, episodes=2).ran
-    job = job_of(settings, space, scheduler, 0.01, 0)
+    job = job_of(template(settings, space), settings, space, scheduler, 0.01, 0)
     assert job.policy == workspace / "models" / scheduler / "digits-mlp"
     assert job.spec.scheduler_digest == first.facts["digest"]
     history = execute(replace(job, device="cpu"))
@@ -50,14 +55,14 @@ def test_a_policy_is_learned_once_and_names_its_runs(scheduler: str, workspace: 
 def test_a_learned_scheduler_needs_a_rate_to_start_from(workspace: Path) -> None:
     settings, space = load(workspace / "params.yaml", TINY), Workspace(workspace)
     with pytest.raises(SingleRunError, match=r"starts from: add --peak-lr 0\.01"):
-        job_of(settings, space, "gns", None, 0)
+        job_of(template(settings, space), settings, space, "gns", None, 0)
 
 
 @pytest.mark.slow
 def test_a_population_trains_from_the_settings(workspace: Path) -> None:
     settings, space = load(workspace / "params.yaml", TINY), Workspace(workspace)
     with pytest.raises(SingleRunError, match="drop --peak-lr"):
-        job_of(settings, space, "pbt", 0.01, 0)
+        job_of(template(settings, space), settings, space, "pbt", 0.01, 0)
     said = single_run(settings, space, "pbt", None, 0, workspace / "runs")
     assert "digits-mlp pbt seed 0: test 0." in said
     (path,) = (workspace / "runs" / "digits-mlp").glob("*.parquet")
@@ -65,4 +70,4 @@ def test_a_population_trains_from_the_settings(workspace: Path) -> None:
     assert meta["price"]["run_factor"] == 8 and meta["peak_lr"] is None
     assert len(meta["population"]["lrs"]) == 10
     wider = load(workspace / "params.yaml", {**TINY, "sweep.peak_lrs": [1e-4, 1.0]})
-    assert job_of(wider, space, "pbt", None, 0).spec.run_id != path.stem
+    assert job_of(template(wider, space), wider, space, "pbt", None, 0).spec.run_id != path.stem

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from components import stamps, steps
+from components.evaluation.evaluate import SCHEMA_VERSION
 from components.settings import Settings, load
 from components.training.history import read_history
 from components.workspace import Workspace, WorkspaceError
@@ -87,6 +88,11 @@ def test_the_table_and_the_report_are_there(finished: Path) -> None:
         ({"pilots__runs": 0}, {"pilot", "fit", "register", "train", "evaluate"}),
         ({"lode__controller": "paper"}, {"pilot", "fit", "register", "train", "evaluate"}),
         ({"sweep__workers": 1}, set()),
+        ({"baselines__schedulers": ["linear"]}, {"evaluate"}),
+        (
+            {"baselines__schedulers": ["linear", "warmup-stable-decay"]},
+            {"baselines", "train", "evaluate"},
+        ),
     ],
 )
 def test_a_change_redoes_what_depends_on_it(
@@ -118,6 +124,15 @@ def test_a_lost_or_damaged_output_is_made_again(copy: Workspace) -> None:
     assert weights.read_bytes() == good, "the fit is not deterministic"
     copy.page("mnist1d-cnn").unlink()
     assert ran(tiny(), copy) == ["evaluate"]
+
+
+def test_an_evaluation_of_another_version_is_made_again(copy: Workspace) -> None:
+    path = copy.evaluation("mnist1d-cnn")
+    path.write_text(path.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    with pytest.raises(WorkspaceError, match=r"evaluation\.json: written by another version"):
+        steps.result_table(tiny(), copy)
+    assert ran(tiny(), copy) == ["evaluate"]
+    assert "PBT" in steps.result_table(tiny(), copy)
 
 
 def test_the_pilots_are_counted_and_their_plan_is_what_runs_begin_with(finished: Path) -> None:

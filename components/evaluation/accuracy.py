@@ -94,7 +94,7 @@ class SchedulerResult:
     """What the evaluation found for one scheduler.
 
     Attributes:
-        peak_lr: of its chosen configuration; None for LODE.
+        peak_lr: of its chosen configuration; None where there is none to choose (LODE, PBT).
         test_by_seed: test metric at the best validation point; None where the run diverged.
         test, validation: mean ± std over the completed runs, at the best validation point.
         final_validation: the validation metric of the same runs at their last point.

@@ -27,7 +27,7 @@ from components.evaluation.walltime import relative_cost, total_seconds
 from components.files import atomic_path, write_text
 from components.training.history import History, HistoryError, digest, read_histories
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3  # of evaluation.json; raised when the report needs what older files lack
 # A mean that falls by more than this from best to last point is no noise of the best point.
 COLLAPSE = 0.05
 _TEXTS = ("run_id", "task", "scheduler", "status", "device")

@@ -253,7 +253,9 @@ def _captions(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
     return {
         "results": f"Mean ± standard deviation over {n} seeds, test accuracy at the best "
-        "validation point. Peak learning rates were chosen on the sweep's validation accuracy. "
+        "validation point. Peak learning rates were chosen by validation accuracy on the sweep's "
+        "seeds. Search: runs spent before, on choosing a peak learning rate or on what the LODE "
+        "learned from. "
         "Seconds per epoch are wall time without validation; cost is relative to "
         f"{best}.",
         "comparisons": "Paired differences of test accuracy on the seeds both completed, in "
