@@ -14,6 +14,7 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
     GX_ANALYTICS_ENABLED="false",
     DVC_NO_ANALYTICS="true",
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="180",  # as flows/__main__.py: 20 is too short
 )
 
 import hypothesis

@@ -25,7 +25,6 @@ pytestmark = [pytest.mark.timeout(600)]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Prefect's server without a server, its files in a folder of the tests."""
     os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
-    os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "180"
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     yield
 
