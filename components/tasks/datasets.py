@@ -5,8 +5,10 @@ Both kinds of split offer the same: `device`, `to`, `first`, `sample`, `shuffled
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
@@ -115,6 +117,7 @@ class Stream:
         batches = DataLoader(
             _Batches(self.make, requests), batch_size=None,
             num_workers=torch.get_num_threads() if self.workers else 0,
+            multiprocessing_context=_worker_context(self.make) if self.workers else None,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # else it would draw from the global one, as dropout does
         )  # fmt: skip
@@ -126,6 +129,19 @@ class Stream:
     def _arrive(self, batch: Batch) -> Batch:
         x, y = (part.to(self.device, non_blocking=True) for part in batch)
         return (x.float().div_(255) if x.dtype == torch.uint8 else x), y
+
+
+def _worker_context(make: Callable[[list[int], list[int] | None], Batch]) -> BaseContext:
+    """Not plain fork, which copies whatever threads and handlers the process has by now.
+
+    Workers are forked from a server that has imported once what they need, or from that of the
+    process they are in, such as a sweep's.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["components.tasks.catalog", "torchvision.transforms.v2", make.__module__]
+    )
+    return context
 
 
 class _Batches(torch.utils.data.Dataset):

@@ -262,7 +262,8 @@ def test_nights_promote_the_better_and_refuse_the_worse(production: Production) 
 
     # the schedule fires by itself
     deployment = ask(f"{production.api}/deployments/name/nightly-retraining/nightly")
-    soon = datetime.now(UTC) + timedelta(seconds=65)
+    # at least a minute ahead, or a slow scheduler would come too late for today's only run
+    soon = datetime.now(UTC) + timedelta(seconds=120)
     cron = {"cron": f"{soon.minute} {soon.hour} * * *", "timezone": "UTC"}
     schedules = f"{production.api}/deployments/{deployment['id']}/schedules"
     [made] = ask(schedules, [{"schedule": cron, "active": True, "slug": "soon"}])  # type: ignore[arg-type]
@@ -271,7 +272,7 @@ def test_nights_promote_the_better_and_refuse_the_worse(production: Production) 
         runs = production.runs(deployment_id={"any_": [deployment["id"]]})
         return [r for r in runs if r["auto_scheduled"] and r["start_time"]]
 
-    [night] = until(fired, 200, "the nightly schedule")
+    [night] = until(fired, 300, "the nightly schedule")
     completed(production, night["id"])
     ask(f"{schedules}/{made['id']}", method="DELETE")
     better = champion(production)

@@ -24,8 +24,8 @@ from components.schedulers.rl_controller import (
     RLController,
     RLPolicy,
 )
-from components.tasks.catalog import Task, correct
 from components.tasks.datasets import Data, Split
+from components.tasks.task import Task, correct
 from components.training.loop import Outcome, evaluate, train
 
 N, T, RANGE = 40, 10, (1e-3, 0.1)

@@ -19,8 +19,8 @@ from components.schedulers.pbt import (
     _Track,
     train_population,
 )
-from components.tasks.catalog import Task, correct
 from components.tasks.datasets import Data, Split
+from components.tasks.task import Task, correct
 from components.training.history import DIVERGED
 from components.training.loop import Outcome, evaluate, train
 
