@@ -4,13 +4,15 @@ Held out, which neither champion nor challenger was fitted on:
 
 - all runs of the sweep's held-out seeds, as in the `fit` step. Both LODEs chose their best weights
   by them, so they favour neither;
-- of everything that came after the pilots, one run in five, chosen by its run id alone. A run that
-  is held out tonight was held out in every night before and will be in all to come, so no champion
-  was fitted on it, whichever night it is of. Nothing is chosen by these runs but the winner.
+- of our own runs that came after the pilots, one in five, chosen by its run id alone. A run that is
+  held out tonight was held out in every night before and will be in all to come, so no champion was
+  fitted on it, whichever night it is of. Nothing is chosen by these runs but the winner.
 
-Pilots are never held out by their id, since a champion of the `fit` step was fitted on all of them.
-The rule breaks only where a run's standing changes: a seed that becomes the sweep's held-out one
-after a champion was fitted on it favours that champion, which is the safe side.
+Imported runs are learned from and never held out: they may be many, from elsewhere, or wrong, and
+a LODE is judged by the runs that it will schedule. Nor are pilots held out by their id, since a
+champion of the `fit` step was fitted on all of them. The rule breaks only where a run's standing
+changes: a seed that becomes the sweep's held-out one, or an imported run that is found among our
+own, after a champion was fitted on it favours that champion, which is the safe side.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import numpy as np
 
 from components.registry import find
 from components.registry.aliases import CHALLENGER, now
-from components.retraining.gather import PILOTS, SWEEP, Found, Gathered, gather
+from components.retraining.gather import IMPORTED, PILOTS, SWEEP, Found, Gathered, gather
 from components.retraining.night import (
     Night,
     open_night,
@@ -41,7 +43,7 @@ from components.training.history import History, digest
 from components.validation import check_runs
 from components.workspace import Workspace
 
-ONE_IN = 5  # of the later runs is held out
+ONE_IN = 5  # of our own later runs is held out
 SEEDS = (10_000, 2**31)  # the range fresh seeds are drawn from, above any that people write
 
 
@@ -97,7 +99,8 @@ def _freeze(
     runs = [found for found in gathered.runs if found.history.run_id in good]
     sweep = [found.history for found in runs if found.source == SWEEP]
     last = _last_seeds(sweep, settings.lode.fit.held_out_seeds)
-    held = [f for f in runs if f.history.meta["seed"] in last or by_id(f)]
+    ours = [found for found in runs if found.source != IMPORTED]
+    held = [f for f in ours if f.history.meta["seed"] in last or by_id(f)]
     seen = digest(checked.accepted)
     taken = {*gathered.seeds, *settings.sweep.seeds, *settings.evaluation.seeds}
     return Night(
@@ -122,8 +125,8 @@ def _freeze(
 
 
 def by_id(found: Found) -> bool:
-    """Whether a run that came after the pilots is one of those held out for good."""
-    if found.source in (SWEEP, PILOTS):
+    """Whether a run of our own that came after the pilots is one of those held out for good."""
+    if found.source in (SWEEP, PILOTS, IMPORTED):
         return False
     return int(hashlib.sha256(found.history.run_id.encode()).hexdigest(), 16) % ONE_IN == 0
 

@@ -6,7 +6,8 @@ its LODE reconstructs held-out histories to within `max_error`. Then, where ther
 - not worse: the mean test metric over the same seeds is no more than `tolerance` below the
   champion's, and not significantly below (paired 95 % interval); likewise the reconstruction, whose
   interval is over held-out histories, must not be significantly worse, neither on all of them nor
-  on the sweep's alone: otherwise runs from elsewhere could vote in a LODE that knows only them;
+  on the sweep's alone: otherwise the many runs under a LODE's own schedules could vote in one that
+  knows only them;
 - better: in the metric named by `better_in` the mean is strictly better. A tie is not better.
 
 All of these are monotone in the figures: who is at least as good in each is never refused where the

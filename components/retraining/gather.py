@@ -15,7 +15,7 @@ from components.validation import accepted_histories
 from components.validation.tables import REQUIRED_META
 from components.workspace import Workspace
 
-SWEEP, PILOTS = "sweep", "pilots"
+SWEEP, PILOTS, IMPORTED = "sweep", "pilots", "imported"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def gather(settings: Settings, workspace: Workspace) -> Gathered:
         *_files(PILOTS, workspace.pilots(task), gathered.unreadable),
         *_files("scheduled", workspace.scheduled(task), gathered.unreadable),
         *_files("nightly", workspace.nightly(task), gathered.unreadable),
-        *_files("imported", workspace.imported(task), gathered.unreadable),
+        *_files(IMPORTED, workspace.imported(task), gathered.unreadable),
     ]:
         history = found.history
         if history.meta["task"] == task:

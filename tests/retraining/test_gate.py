@@ -129,7 +129,7 @@ def test_a_loss_without_spread_is_a_loss_and_one_collapsed_run_is_no_noise() -> 
     assert "more than the tolerance" in gate(collapsed, RULES).reasons[0]
 
 
-def test_runs_from_elsewhere_cannot_vote_in_what_forgets_the_sweep() -> None:
+def test_scheduled_runs_cannot_vote_in_what_forgets_the_sweep() -> None:
     """The first three of the histories are the sweep's."""
     errors, theirs = [0.3, 0.31, 0.32] + [0.1] * 20, [0.1, 0.1, 0.1] + [0.5] * 20
     decision = gate(measured([0.7, 0.8], [0.7, 0.8], errors, theirs), RULES)

@@ -115,6 +115,23 @@ def test_one_fitted_on_shuffled_histories_is_refused(workspace: Workspace) -> No
     assert last.tags["reasons"] == "; ".join(result.facts["reasons"])
 
 
+def test_many_shuffled_imports_do_not_decide_what_they_are_judged_by(workspace: Workspace) -> None:
+    """More of them than of our own runs: a champion errs on them, a challenger not."""
+    runs = new_runs(workspace, 18) * 3
+    shuffled = [variant(run, number) for number, run in enumerate(runs, 100)]
+    shuffled[0].meta["seed"] = 2  # the sweep's held-out one
+    rng = np.random.default_rng(0)
+    for history in shuffled:
+        for name in ("train_loss", "val_metric", "lr"):
+            history.points[name] = rng.permutation(history.points[name].to_numpy())
+    bring(shuffled, workspace)
+    result = retraining.retrain(tiny(), workspace)
+    assert result.facts["histories"]["by_source"] == {"sweep": 18, "imported": 54}
+    assert result.facts["histories"]["held_out"] == 6, "the sweep's last seed, and none of these"
+    assert result.facts["decision"] == "refused", result.facts["figures"]
+    assert versions(tiny(), workspace) == [("champion",), ("challenger",)]
+
+
 class KilledError(Exception):
     pass
 
