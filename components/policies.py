@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from components.progress import progress
 from components.settings import Settings
 from components.steps import StepResult, sweep_plan
+from components.threads import one_thread
 from components.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,11 +61,13 @@ def learn_policy(
     data = load_data(
         settings.task, workspace.data, job.spec.train_samples, str(pick_device(job.device))
     )
-    with progress(f"{scheduler} {settings.task}", count) as advance:
+    # as many threads as a run of the sweep has: the same bits whatever the machine's cores
+    with one_thread(), progress(f"{scheduler} {settings.task}", count) as advance:
         policy, summary = learning.learn(
             scheduler, catalog.get(settings.task), data, updates=settings.training.updates,
             lr_range=(min(peaks), max(peaks)), episodes=count, seed=seed,
             checkpoint=workspace.policy_checkpoint(scheduler, settings.task),
+            of={key: wanted[key] for key in ("train_samples", "data_digest")},
             on_episode=_teller(advance),
         )  # fmt: skip
     save_policy(policy, folder, scheduler=scheduler, task=settings.task, learning=summary | wanted)

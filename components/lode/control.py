@@ -31,7 +31,7 @@ from components.lode.algorithm1 import (
 )
 from components.lode.channels import LOSS, LR
 from components.lode.judge import Judge
-from components.lode.threads import one_thread
+from components.threads import one_thread
 
 NOTHING_LIKE_IT, NO_GAIN = "no sample accepted", "no gain above the judge's error"
 

@@ -26,7 +26,7 @@ from components.lode import quality
 from components.lode.channels import LOSS, METRIC, NAMES, Channels
 from components.lode.errors import LODEError
 from components.lode.model import LODE, LODEConfig
-from components.lode.threads import one_thread
+from components.threads import one_thread
 from components.training.history import History, digest
 
 CHECK_EVERY = 250  # updates between looks at the held-out runs, each with a checkpoint

@@ -13,7 +13,7 @@ from torch import nn
 from components.lode.channels import NAMES
 from components.lode.errors import LODEError
 from components.lode.judge import Judge, JudgeConfig, Scales, edges, held, means, with_start
-from components.lode.threads import one_thread
+from components.threads import one_thread
 from components.training.history import History
 
 GOOD = 0.25  # share of the configurations, the best, on which the judge's error is measured

@@ -15,7 +15,7 @@ import torch
 from components.lode.channels import LR, METRIC
 from components.lode.judge import Judge
 from components.lode.model import LODE
-from components.lode.threads import one_thread
+from components.threads import one_thread
 
 PARENTS = 25  # histories whose latents the search starts from
 ROUNDS, OFFSPRING, KEPT, ELITE = 25, 48, 24, 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ def learn(
     episodes: int,
     seed: int = 0,
     checkpoint: Path | None = None,
+    of: Mapping[str, Any] | None = None,
     on_episode: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> tuple[Policy, dict[str, Any]]:
     """Learn a policy for `task`; the same arguments give the same policy on a CPU.
@@ -104,6 +105,7 @@ def learn(
         seed: of everything drawn.
         checkpoint: file written after every PPO update. One left there by a killed learning with
             the same arguments is continued, any other is ignored; removed at the end.
+        of: what else the learning is of, JSON-able (which data); known to the checkpoint only.
         on_episode: told `episode` (1 …), `initial_lr`, `val_metric` (the best) and `reward`.
 
     Returns:
@@ -120,7 +122,7 @@ def learn(
         )
     arguments = {"scheduler": scheduler, "task": task.name, "updates": updates, "seed": seed,
                  "episodes": episodes, "lr_range": list(lr_range)}  # fmt: skip
-    learning = _Learning(METHODS[scheduler], task, data, arguments)
+    learning = _Learning(METHODS[scheduler], task, data, arguments | {"of": dict(of or {})})
     if checkpoint is not None:
         learning.resume(checkpoint)
     while len(learning.told) < episodes:

@@ -96,10 +96,18 @@ def test_a_killed_learning_goes_on_to_the_same_policy(name: str, tmp_path: Path)
             raise KilledError
 
     told: list[float] = []
+    begun: list[float] = []
     whole, summary = learned(name, episodes=6)
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(KilledError):
         learned(name, episodes=6, checkpoint=path, on_episode=die)
+    kept = path.read_bytes()
+    learned(
+        name, episodes=6, checkpoint=path, of={"data_digest": "another"},
+        on_episode=lambda row: begun.append(row["episode"]),
+    )  # fmt: skip
+    assert begun[0] == 1, "the data are others"
+    path.write_bytes(kept)
     resumed, again = learned(
         name, episodes=6, checkpoint=path, on_episode=lambda row: told.append(row["episode"])
     )

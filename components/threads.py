@@ -1,4 +1,4 @@
-"""One thread for small matrices."""
+"""One thread: for small matrices, and for the same bits."""
 
 from __future__ import annotations
 
