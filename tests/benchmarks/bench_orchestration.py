@@ -8,6 +8,11 @@ from the call of the flow to its return (flow run, task run, states, logs; setti
 made), on a Prefect server on this machine (PREFECT_API_URL, else one started here and warmed up).
 Python's imports are not counted, they are paid once per process. Each repetition times both, in
 changing order. The last line gives the median of the differences in per cent of the bare runs.
+
+On a machine whose speed changes by more than that within minutes, two figures that do not depend
+on it are printed first, for each pair: how long the flow took before and after its runs trained,
+and the processor time that flow and server used beyond what the bare parent used (while the runs
+train, it is all that orchestration can take from them), in per cent of what the cores could give.
 """
 
 from __future__ import annotations
@@ -17,14 +22,17 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import psutil
 import yaml
 
 import flows  # noqa: F401  telemetry off, before anything else
 from components.settings import Settings, load
 from components.steps import sweep_plan
-from components.training.pool import run_all
+from components.training import pool
 from components.workspace import Workspace
 
 TARGET = 2.0  # per cent
@@ -40,14 +48,44 @@ def a_workspace(root: Path, data: Path, updates: int, seeds: int) -> tuple[Setti
     return load(root / "params.yaml"), Workspace(root)
 
 
-def bare(settings: Settings, workspace: Workspace) -> float:
-    jobs = sweep_plan(settings, workspace).grid_jobs()
-    began = time.perf_counter()
-    run_all(jobs)
-    return time.perf_counter() - began
+class Cost(NamedTuple):
+    """Seconds: of all, of the runs therein, and of processors outside the runs' own processes."""
+
+    wall: float
+    runs: float
+    processor: float
 
 
-def orchestrated(settings: Settings, workspace: Workspace) -> float:
+def measured(way: Callable[[Settings, Workspace], None], *where: Any) -> Cost:
+    train, trained = pool.run_all, []
+
+    def timed(*args: Any, **options: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return train(*args, **options)
+        finally:
+            trained.append(time.perf_counter() - began)
+
+    lasting = [psutil.Process(), *psutil.Process().children(recursive=True)]  # with the server
+    before, began = _used(lasting), time.perf_counter()
+    pool.run_all = timed
+    try:
+        way(*where)
+    finally:
+        pool.run_all = train
+    return Cost(time.perf_counter() - began, sum(trained), _used(lasting) - before)
+
+
+def _used(processes: list[psutil.Process]) -> float:
+    times = [process.cpu_times() for process in processes if process.is_running()]
+    return sum(each.user + each.system for each in times)
+
+
+def bare(settings: Settings, workspace: Workspace) -> None:
+    pool.run_all(sweep_plan(settings, workspace).grid_jobs())
+
+
+def orchestrated(settings: Settings, workspace: Workspace) -> None:
     from prefect import flow
 
     from flows.inputs import read
@@ -57,9 +95,19 @@ def orchestrated(settings: Settings, workspace: Workspace) -> float:
     def bench(params: Path) -> None:
         sweep(*read(params))
 
-    began = time.perf_counter()
     bench(workspace.root / "params.yaml")
-    return time.perf_counter() - began
+
+
+def tell(bare: Cost, flow: Cost, difference: float) -> None:
+    outside = flow.wall - flow.runs
+    processor = flow.processor - bare.processor
+    share = processor / (bare.wall * len(os.sched_getaffinity(0)))
+    print(
+        f"bare {bare.wall:.1f} s, flow {flow.wall:.1f} s: {difference:+.1f} %; before and after "
+        f"its runs {outside:.2f} s, {100 * outside / bare.wall:.2f} %; "
+        f"processor {processor:+.2f} s, {100 * share:+.2f} % of the cores",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -81,14 +129,13 @@ def main() -> None:
         for name, way in ways.items():  # pays for what only the first pays for
             way(*a_workspace(Path(scratch, f"warm-{name}"), arguments.data, 100, 2))
         for repetition in range(arguments.repetitions):
-            took = {}
+            took: dict[str, Cost] = {}
             for name in list(ways)[:: 1 if repetition % 2 else -1]:
                 root = Path(scratch, f"{name}-{repetition}")
-                took[name] = ways[name](
-                    *a_workspace(root, arguments.data, arguments.updates, arguments.seeds)
-                )
-            differences.append(100 * (took["flow"] / took["bare"] - 1))
-            print(f"bare {took['bare']:.1f} s, flow {took['flow']:.1f} s: {differences[-1]:+.1f} %")
+                where = a_workspace(root, arguments.data, arguments.updates, arguments.seeds)
+                took[name] = measured(ways[name], *where)
+            differences.append(100 * (took["flow"].wall / took["bare"].wall - 1))
+            tell(**took, difference=differences[-1])
     print(
         f"{8 * arguments.seeds} runs of {arguments.updates} updates, n = {len(differences)} pairs, "
         f"load {os.getloadavg()[0]:.1f}\n\n"
