@@ -27,7 +27,7 @@ def _difference(difference: dict[str, Any] | None) -> str:
     if difference is None:
         return ""
     mean, low, high = (100 * difference[key] for key in ("mean", "low", "high"))
-    said = f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+    said = f"{mean:+.2f} ({low:+.2f} to {high:+.2f})".replace("-", "−")
     return f"**{said}**" if low > 0 or high < 0 else said
 
 
