@@ -100,6 +100,15 @@ class Production:
         asked = {"logs": {"flow_run_id": {"any_": [run_id]}}, "limit": 200}
         return "\n".join(line["message"] for line in ask(f"{self.api}/logs/filter", asked))
 
+    def wait_for_log(self, run_id: str, text: str, seconds: float = 60) -> None:
+        """A run's lines reach the server in batches, the last ones after the run's end."""
+        until(lambda: text in self.log(run_id), seconds, f"{text!r} in the log of {run_id}")
+
+    def wait_until_idle(self, seconds: float = 280) -> None:
+        """No flow run is under way, a failed run's other shards included."""
+        busy = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
+        until(lambda: not self.runs(state=busy), seconds, "the end of all flow runs")
+
     def worker(self, pool: str, name: str) -> subprocess.Popen[bytes]:
         """One more worker, in a session of its own."""
         log = (self.root / f"{name}.log").open("wb")
