@@ -1,0 +1,125 @@
+"""`lode train --task … --scheduler …` of every pair: the real networks, small files, few updates.
+
+Data that cannot be had here are small files in their exact format, batches hold 4 samples, and
+what has to be learned first is hardly learned: it is about what fits together.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from components import single_run
+from components.cli import cli
+from components.names import LEARNED_SCHEDULERS, SCHEDULERS
+from components.schedulers.learning import METHODS
+from components.schedulers.policy import save_policy
+from components.settings import load
+from components.steps import fit_models
+from components.tasks import catalog, cifar100, fashion_mnist
+from components.tasks.task import Task
+from components.training.execute import load_data
+from components.training.history import read_histories
+from components.workspace import Workspace
+from tests.lode.conftest import synthetic
+from tests.tasks import (
+    test_cifar100,
+    test_fashion_mnist,
+    test_imagenet,
+    test_text,
+    test_tinystories,
+)
+
+ROOT = Path(__file__).parents[2]
+POINTS = 10  # the fewest there may be
+PAIRS = [(task, scheduler) for task in catalog.TASKS for scheduler in SCHEDULERS]
+WITHOUT_RATE = ("pbt", "lode")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory, datasets: Path) -> Path:
+    """A data folder with files of every task that reads any."""
+    folder = tmp_path_factory.mktemp("files")
+    shutil.copytree(datasets, folder, dirs_exist_ok=True)
+    test_fashion_mnist.write(
+        folder / "fashion-mnist" / fashion_mnist.RAW, test_fashion_mnist.made_up()
+    )
+    (folder / cifar100.FOLDER).mkdir(parents=True)
+    for name, count in test_cifar100.COUNTS.items():
+        test_cifar100.records(count, seed=0).tofile(folder / cifar100.FOLDER / name)
+    for label, name in enumerate(test_imagenet.CLASSES):
+        for part, count in (("train", 5), ("val", 1)):
+            for i in range(count):
+                path = folder / "imagenet" / part / name / f"{i}.JPEG"
+                test_imagenet.put(path, test_imagenet.picture(10 * label + i, 240, 300))
+    test_text.put(folder, test_text.made(6_000))
+    some = [test_tinystories.as_published(test_tinystories.stories(n, n)) for n in (60, 40)]
+    test_tinystories.put(folder, *some)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LODE and a judge after one update each."""
+    folder = tmp_path_factory.mktemp("fitted")
+    settings = load(ROOT / "params.yaml", {"lode.fit.updates": 1, "lode.judge.updates": 1})
+    sweep = [
+        synthetic(scheduler, peak, seed, points=POINTS)
+        for scheduler in ("constant", "cosine") for peak in (0.01, 0.03) for seed in (0, 1, 2)
+    ]  # fmt: skip
+    fit_models(settings, sweep, [], [], folder=folder / "lode", checkpoint=folder / "checkpoint")
+    return folder / "lode"
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Batches of 4, populations of 2, and files that may hold few images."""
+    for name, task in catalog.TASKS.items():
+        monkeypatch.setitem(catalog.TASKS, name, replace(task, batch_size=4))
+    for name, count in test_cifar100.COUNTS.items():
+        monkeypatch.setitem(cifar100.IMAGES, name, count)
+    monkeypatch.setattr(single_run, "POPULATION", 2)
+    load_data.cache_clear()
+    yield
+    load_data.cache_clear()
+
+
+def put_policy(task: Task, scheduler: str) -> None:
+    """A policy that knows nothing, where `lode learn` would leave its own."""
+    policy = METHODS[scheduler].policy.create(task.network(), (1e-3, 1e-1)).eval()
+    folder = Workspace(Path()).policy(scheduler, task.name)
+    save_policy(policy, folder, scheduler=scheduler, task=task.name,
+                learning={"learning_updates": 0})  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:this LODE was fitted on runs of")
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("name", "scheduler"), PAIRS)
+def test_it_trains(
+    workspace: Path, files: Path, fitted: Path, name: str, scheduler: str
+) -> None:
+    (workspace / "data").mkdir()
+    (workspace / "data" / "datasets").symlink_to(files)
+    if scheduler in LEARNED_SCHEDULERS:
+        put_policy(catalog.get(name), scheduler)
+    if scheduler == "lode":
+        shutil.copytree(fitted, Workspace(Path()).lode(name))
+    rate = [] if scheduler in WITHOUT_RATE else ["--peak-lr", "0.001"]
+    sizes = [f"training.updates={POINTS}", f"training.points={POINTS}", "training.train_samples=8"]
+    done = CliRunner().invoke(
+        cli,
+        ["train", "--task", name, "--scheduler", scheduler, "--seed", "0", *rate]
+        + [word for size in sizes for word in ("--set", size)],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0, done.output
+    (history,) = read_histories(workspace / "runs" / name)
+    assert history.completed and 0 <= history.meta["test_metric"] <= 1
+    assert history.meta["scheduler"] == scheduler
+    assert len(history.points) == POINTS and (history.points["lr"] > 0).all()
