@@ -1,27 +1,31 @@
 """CIFAR-100 (Krizhevsky 2009): 60,000 colour images of 100 classes, from the binary version.
 
 `<folder>/cifar100/cifar-100-binary/train.bin` and `test.bin`: records of two label bytes (coarse,
-fine) and 3,072 pixels (red, green, blue; rows). The python version, which torchvision's class reads
-and downloads, is pickled, and no pickle is loaded here.
+fine) and 3,072 pixels (red, green, blue; rows). Where they are not, they are unpacked from the
+archive in `<folder>/cifar100`, or from one that is downloaded. The python version, which
+torchvision's class reads and downloads, is pickled, and no pickle is loaded here.
 """
 
 from __future__ import annotations
 
+import tarfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from components.tasks.datasets import Data, DataError, Split
+from components.tasks.downloads import download_folder, last_line
 
 FOLDER = Path("cifar100", "cifar-100-binary")
 IMAGES = {"train.bin": 50_000, "test.bin": 10_000}
 RECORD = 2 + 3 * 32 * 32
 COARSE, FINE = 20, 100  # classes; only the fine ones are learned
-REMEDY = (
-    "get https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz "
-    "(md5 03b5dce01913d631647c71ecec9e9cb8) and unpack it in {folder}"
-)
+ARCHIVE = "cifar-100-binary.tar.gz"
+URL = f"https://www.cs.toronto.edu/~kriz/{ARCHIVE}"
+MD5 = "03b5dce01913d631647c71ecec9e9cb8"
+REMEDY = f"get {URL} (md5 {MD5}) and put it in {{folder}}"
+AGAIN = "remove it to have it unpacked or downloaded again"
 
 
 def load(folder: Path) -> Data:
@@ -31,27 +35,52 @@ def load(folder: Path) -> Data:
     file's order is random already.
 
     Raises:
-        DataError: a file is missing, of another size, or has labels out of range.
+        DataError: a file is missing and not to be had, of another size, or has labels out of range.
     """
     home = folder / FOLDER
+    if any(not (home / name).is_file() for name in IMAGES):
+        _obtain(home)
     _check(home)
     (x, y), (test_x, test_y) = (_read(home / name) for name in IMAGES)
     train = len(y) * 9 // 10
     return Data(Split(x[:train], y[:train]), Split(x[train:], y[train:]), Split(test_x, test_y))
 
 
-def _check(home: Path) -> None:
-    """Both files, before the first is read: they are there, and as long as they must be."""
-    remedy = REMEDY.format(folder=home.parent)
-    missing = [name for name in IMAGES if not (home / name).is_file()]
-    if missing:
+def _obtain(home: Path) -> None:
+    """Both files from the archive, which is downloaded unless it lies there."""
+    from torchvision.datasets.utils import check_integrity, download_url, extract_archive
+
+    archive = home.with_name(ARCHIVE)
+    if archive.is_file() and not check_integrity(archive, MD5):
+        raise DataError(
+            f"{archive}: its md5 is not {MD5}, so it is damaged or not CIFAR-100's binary version; "
+            "remove it to have it downloaded again"
+        )
+    try:
+        with download_folder(home.parent) as temporary:
+            if not archive.is_file():
+                download_url(URL, temporary, md5=MD5)
+                archive = temporary / ARCHIVE
+            extract_archive(archive, temporary)
+            home.mkdir(exist_ok=True)
+            for name in IMAGES:
+                (temporary / FOLDER.name / name).replace(home / name)
+    except (OSError, RuntimeError, tarfile.TarError) as error:
+        missing = " and no ".join(name for name in IMAGES if not (home / name).is_file())
         pickled = home.with_name("cifar-100-python")
         found = f"; {pickled} is pickled, and no pickle is loaded here" if pickled.exists() else ""
-        raise DataError(f"{home}: no {' and no '.join(missing)}{found}; {remedy}")
+        raise DataError(
+            f"{home}: no {missing}{found}, and getting it failed ({last_line(error)}); "
+            + REMEDY.format(folder=home.parent)
+        ) from None
+
+
+def _check(home: Path) -> None:
+    """Both files, before the first is read: they are as long as they must be."""
     for name, images in IMAGES.items():
         size, expected = (home / name).stat().st_size, images * RECORD
         if size != expected:
-            raise DataError(f"{home / name}: {size:,} bytes instead of {expected:,}; {remedy}")
+            raise DataError(f"{home / name}: {size:,} bytes instead of {expected:,}; {AGAIN}")
 
 
 def _read(path: Path) -> tuple[Tensor, Tensor]:
@@ -63,7 +92,7 @@ def _read(path: Path) -> tuple[Tensor, Tensor]:
         coarse, fine = records[wrong[0, 0], :2].tolist()
         raise DataError(
             f"{path}: image {int(wrong[0, 0])} has labels {coarse} and {fine}, which must be 0 to "
-            f"{COARSE - 1} and 0 to {FINE - 1}; {REMEDY.format(folder=path.parents[1])}"
+            f"{COARSE - 1} and 0 to {FINE - 1}; {AGAIN}"
         )
     x = records[:, 2:].reshape(-1, 3, 32, 32).float().div_(255)
     return x, records[:, 1].long()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import socket
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from components.tasks.datasets import Data, DataError, Split, shuffled
+from components.tasks.downloads import download_folder, last_line
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 RAW = Path("FashionMNIST", "raw")
@@ -86,22 +86,18 @@ def _download(home: Path) -> None:
     """Let torchvision download, beside the final place: a download cut short leaves nothing."""
     from torchvision.datasets import FashionMNIST
 
-    patience = socket.getdefaulttimeout()
     try:
-        (home / RAW).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home) as temporary:
-            socket.setdefaulttimeout(30)  # torchvision sets none and would wait for ever
-            FashionMNIST(temporary, download=True)
+        with download_folder(home) as temporary:
+            FashionMNIST(temporary, download=True)  # checks the md5 of what it gets
+            (home / RAW).mkdir(parents=True, exist_ok=True)
             for name in FILES:
-                (Path(temporary) / RAW / name).replace(home / RAW / name)
+                (temporary / RAW / name).replace(home / RAW / name)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"Fashion-MNIST is neither in {home / RAW} nor in {DEBIAN}, and the download failed "
-            f"({str(error).strip().splitlines()[-1]}). Put {', '.join(FILES)} (or .gz) into "
+            f"({last_line(error)}). Put {', '.join(FILES)} (or .gz) into "
             f"{home / RAW}, or on Debian: apt-get install dataset-fashion-mnist"
         ) from None
-    finally:
-        socket.setdefaulttimeout(patience)
 
 
 @contextmanager

@@ -101,9 +101,7 @@ def put_policy(task: Task, scheduler: str) -> None:
 @pytest.mark.filterwarnings("ignore:this LODE was fitted on runs of")
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(("name", "scheduler"), PAIRS)
-def test_it_trains(
-    workspace: Path, files: Path, fitted: Path, name: str, scheduler: str
-) -> None:
+def test_it_trains(workspace: Path, files: Path, fitted: Path, name: str, scheduler: str) -> None:
     (workspace / "data").mkdir()
     (workspace / "data" / "datasets").symlink_to(files)
     if scheduler in LEARNED_SCHEDULERS:

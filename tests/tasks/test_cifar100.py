@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import tarfile
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +17,7 @@ import torch
 
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog, cifar100
-from components.tasks.cifar100 import FOLDER, IMAGES, RECORD
+from components.tasks.cifar100 import ARCHIVE, FOLDER, IMAGES, RECORD
 from components.tasks.datasets import DataError
 from components.training.loop import train
 
@@ -23,6 +28,12 @@ def records(count: int, seed: int) -> np.ndarray:
     made = np.random.default_rng(seed).integers(0, 256, (count, RECORD), dtype=np.uint8)
     made[:, 0], made[:, 1] = np.arange(count) % 20, np.arange(count) % 100
     return made
+
+
+@pytest.fixture(autouse=True)
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server answers at the address, whatever network the machine has."""
+    monkeypatch.setattr(cifar100, "URL", f"http://127.0.0.1:9/{ARCHIVE}")
 
 
 @pytest.fixture
@@ -74,10 +85,13 @@ def label(column: int, value: int) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (Path.unlink, r"cifar-100-binary: no test\.bin; get https.*unpack it in .*cifar100"),
-        (cut, r"test\.bin: 153,699 bytes instead of 153,700; get https.*md5"),
-        (cut_between_records, r"test\.bin: 150,626 bytes instead of 153,700; get https"),
-        (label(1, 100), r"test\.bin: image 3 has labels 3 and 100, which must .* 0 to 99; get"),
+        (
+            Path.unlink,
+            r"-binary: no test\.bin, and getting it failed .*; get http.*put it in .*100",
+        ),
+        (cut, r"test\.bin: 153,699 bytes instead of 153,700; remove it to have it unpacked"),
+        (cut_between_records, r"test\.bin: 150,626 bytes instead of 153,700; remove it"),
+        (label(1, 100), r"test\.bin: image 3 has labels 3 and 100, which must .* 0 to 99; remove"),
         (label(0, 20), r"test\.bin: image 3 has labels 20 and 3, which must be 0 to 19"),
     ],
 )
@@ -87,12 +101,72 @@ def test_bad_file_is_named(folder: Path, spoil: Callable[[Path], None], message:
         cifar100.load(folder)
 
 
+def packed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The archive of the folder's files, which are gone then; its md5 is taken for the real one."""
+    archive = folder / "cifar100" / ARCHIVE
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(folder / FOLDER, FOLDER.name)
+    shutil.rmtree(folder / FOLDER)
+    monkeypatch.setattr(cifar100, "MD5", hashlib.md5(archive.read_bytes()).hexdigest())
+    return archive
+
+
+def test_an_archive_put_there_is_unpacked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cifar100.load(folder)
+    archive = packed(folder, monkeypatch)
+    assert torch.equal(cifar100.load(folder).train.x, before.train.x)
+    assert sorted(p.name for p in archive.parent.iterdir()) == [FOLDER.name, ARCHIVE]
+
+
+def test_a_damaged_archive_is_named_and_left_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = packed(folder, monkeypatch)
+    damaged = archive.read_bytes()[:-100]
+    archive.write_bytes(damaged)
+    with pytest.raises(DataError, match=rf"{ARCHIVE}: its md5 is not .*remove it to have it down"):
+        cifar100.load(folder)
+    assert archive.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_download(folder: Path, monkeypatch: pytest.MonkeyPatch, right: bool) -> None:
+    archive = packed(folder, monkeypatch)
+    content = archive.read_bytes() if right else b"a page that says sorry"
+    archive.unlink()
+    home = archive.parent
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(cifar100, "URL", f"http://127.0.0.1:{server.server_port}/{ARCHIVE}")
+        try:
+            if right:
+                assert cifar100.load(folder).sizes == {"train": 180, "val": 20, "test": 50}
+                assert [p.name for p in home.iterdir()] == [FOLDER.name]
+            else:
+                with pytest.raises(DataError, match=r"getting it failed \(.*corrupted.*; get http"):
+                    cifar100.load(folder)
+                assert list(home.iterdir()) == []
+        finally:
+            server.shutdown()
+
+
 def test_the_pickled_version_is_not_touched(tmp_path: Path) -> None:
     pickled = tmp_path / FOLDER.parent / "cifar-100-python"
     pickled.mkdir(parents=True)
     (pickled / "train").write_bytes(b"a pickle")
     with pytest.raises(
-        DataError, match=r"no train\.bin and no test\.bin; .*python is pickled, and"
+        DataError,
+        match=r"no train\.bin and no test\.bin; .*python is pickled, and .*getting it failed",
     ):
         cifar100.load(tmp_path)
 

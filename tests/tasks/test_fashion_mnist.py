@@ -118,8 +118,17 @@ def test_download_cut_short_leaves_nothing(raw: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(FashionMNIST, "download", download)
     with pytest.raises(DataError, match="cut short"):
         fashion_mnist.load(raw.parents[2])
-    assert list(raw.iterdir()) == []
-    assert [path.name for path in raw.parents[1].iterdir()] == ["FashionMNIST"]
+    assert list(raw.parents[1].iterdir()) == []
+
+
+def test_download_of_another_md5_is_refused(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Page(io.BytesIO):
+        length = url = None
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Page(b"we are sorry"))
+    with pytest.raises(DataError, match=r"the download failed \(.*corrupted"):
+        fashion_mnist.load(raw.parents[2])
+    assert list(raw.parents[1].iterdir()) == []
 
 
 def with_header(start: bytes) -> Callable[[bytes], bytes]:
