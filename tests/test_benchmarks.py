@@ -54,6 +54,15 @@ def test_bench_decision(datasets: Path) -> None:
 
 
 @pytest.mark.slow
+def test_bench_throughput(datasets: Path) -> None:
+    few = ("--updates", "10", "--runs", "2", "--repetitions", "2", "--at-a-time", "1", "2")
+    out = said("bench_throughput.py", "--data", datasets, *few)
+    for part in ("n = 2 repetitions", "torch ", " 1 at a time", "x1.00 of 1 at a time"):
+        assert part in out
+    assert re.search(r"^ 2 at a time +[\d,]+ runs/h +x\d", out, re.MULTILINE)
+
+
+@pytest.mark.slow
 def test_bench_orchestration(datasets: Path) -> None:
     few = ("--updates", "100", "--seeds", "2", "--repetitions", "2")
     out = said("bench_orchestration.py", "--data", datasets, *few)

@@ -1,13 +1,13 @@
 """`lode train --task … --scheduler …` of every pair: the real networks, small files, few updates.
 
-Data that cannot be had here are small files in their exact format, batches hold 4 samples, and
+Only TinyStories' is smaller, or a run would take minutes. Data that cannot be had here are small files in their exact format, batches hold 4 samples, and
 what has to be learned first is hardly learned: it is about what fits together.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from components.schedulers.learning import METHODS
 from components.schedulers.policy import save_policy
 from components.settings import load
 from components.steps import fit_models
-from components.tasks import catalog, cifar100, fashion_mnist
+from components.tasks import catalog, cifar100, fashion_mnist, imagenet
+from components.tasks.datasets import Data, Stream
+from components.tasks.models.gpt import GPT
 from components.tasks.task import Task
 from components.training.execute import load_data
 from components.training.history import read_histories
@@ -57,7 +59,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, datasets: Path) -> Path:
             for i in range(count):
                 path = folder / "imagenet" / part / name / f"{i}.JPEG"
                 test_imagenet.put(path, test_imagenet.picture(10 * label + i, 240, 300))
-    test_text.put(folder, test_text.made(6_000))
+    test_text.put(folder, test_text.made(12_000))
     some = [test_tinystories.as_published(test_tinystories.stories(n, n)) for n in (60, 40)]
     test_tinystories.put(folder, *some)
     return folder
@@ -76,17 +78,36 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lode"
 
 
+def decoded_here(load: Callable[[Path], Data]) -> Callable[[Path], Data]:
+    """Without the worker processes whose start takes longer than a run of ours."""
+
+    def loaded(folder: Path) -> Data:
+        data = load(folder)
+        parts = (data.train, data.val, data.test)
+        return Data(*(replace(p, workers=False) if isinstance(p, Stream) else p for p in parts))
+
+    return loaded
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Batches of 4, populations of 2, and files that may hold few images."""
+    """Batches of 4, populations of 2, smaller crops, and files that may hold few images."""
     for name, task in catalog.TASKS.items():
-        monkeypatch.setitem(catalog.TASKS, name, replace(task, batch_size=4))
+        few = replace(task, batch_size=4, load=decoded_here(task.load))
+        if name == "tinystories-minigpt":
+            few = replace(few, network=smaller_gpt)
+        monkeypatch.setitem(catalog.TASKS, name, few)
     for name, count in test_cifar100.COUNTS.items():
         monkeypatch.setitem(cifar100.IMAGES, name, count)
     monkeypatch.setattr(single_run, "POPULATION", 2)
+    monkeypatch.setattr(imagenet, "SIDE", 64)
     load_data.cache_clear()
     yield
     load_data.cache_clear()
+
+
+def smaller_gpt() -> GPT:
+    return GPT(tokens=1_000, context=256, blocks=2, width=64, heads=8, hidden=64, dropout=0.1)
 
 
 def put_policy(task: Task, scheduler: str) -> None:
