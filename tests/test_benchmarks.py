@@ -28,7 +28,7 @@ def said(script: str, *options: str | Path) -> str:
 @pytest.mark.slow
 def test_bench_loop(datasets: Path) -> None:
     out = said("bench_loop.py", "--data", datasets, "--updates", "5", "--repetitions", "2")
-    for part in ("n = 2", "torch ", "bare ", "loop, OneCycle", "DataLoader", "x1.00 of bare"):
+    for part in ("n = 2", "torch ", "bare ", "loop, OneCycle", "DataLoader", "x1.000 of bare"):
         assert part in out
 
 

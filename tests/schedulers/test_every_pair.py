@@ -1,7 +1,8 @@
 """`lode train --task … --scheduler …` of every pair: the real networks, small files, few updates.
 
-Only TinyStories' is smaller, or a run would take minutes. Data that cannot be had here are small files in their exact format, batches hold 4 samples, and
-what has to be learned first is hardly learned: it is about what fits together.
+Data that cannot be had here are small files in their exact format, batches hold 4 samples,
+TinyStories' network is smaller (a run would take minutes), and what has to be learned first is
+hardly learned: it is about what fits together.
 """
 
 from __future__ import annotations
