@@ -356,6 +356,13 @@ def _provenance(sweep: Sequence[History], runs: Sequence[History], command: str)
 def _notes(summary: Mapping[str, Any], by_scheduler: Mapping[str, SchedulerResult]) -> list[str]:
     """What a reader must know before believing the table."""
     notes = [
+        f"Every LODE run ends as {label(name)}'s (peak lr {r.peak_lr:g}) of that seed: LODE kept "
+        "the best schedule of its sweep, and what it is ahead of or behind others is that "
+        "schedule's doing."
+        for name, r in by_scheduler.items()
+        if name != LODE and r.peak_lr is not None and _same_runs(r, by_scheduler[LODE])
+    ]
+    notes += [
         f"{r.diverged} of {len(r.test_by_seed)} {label(name)} runs diverged; they have no test "
         "result, so its mean is over the others and its comparisons leave those seeds out."
         for name, r in by_scheduler.items()
@@ -376,6 +383,11 @@ def _notes(summary: Mapping[str, Any], by_scheduler: Mapping[str, SchedulerResul
             + ", ".join(summary["provenance"]["devices"])
         )
     return notes
+
+
+def _same_runs(one: SchedulerResult, other: SchedulerResult) -> bool:
+    """Equal to the last bit, in validation too: a test set of few samples has equals by chance."""
+    return one.test_by_seed == other.test_by_seed and one.validation == other.validation
 
 
 def _write_runs(sweep: Sequence[History], runs: Sequence[History], path: Path) -> None:

@@ -106,6 +106,26 @@ def test_runs_that_collapse_after_their_best_point_are_pointed_out(synthetic, fo
     assert not any("Cosine" in note for note in evaluation["notes"])
 
 
+def test_a_lode_that_kept_the_sweeps_schedule_is_pointed_out(synthetic, folders):
+    evaluation = run(synthetic, folders)
+    assert not any("ends as" in note for note in evaluation["notes"])
+    best = evaluation["best_baseline"]
+    peak = evaluation["schedulers"][best]["peak_lr"]
+    theirs = {
+        h.meta["seed"]: h
+        for h in read_histories(folders["scheduled_dir"]) if h.configuration == (best, peak)
+    }  # fmt: skip
+    for seed in SEEDS:
+        kept = synthetic.history("lode", None, seed, digest="0123456789abcdef")
+        for column in ("train_loss", "val_metric", "lr"):
+            kept.points[column] = theirs[seed].points[column].to_numpy()
+        for key in ("best_val_metric", "test_metric"):
+            kept.meta[key] = theirs[seed].meta[key]
+        synthetic.write([kept], folders["scheduled_dir"])
+    note = run(synthetic, folders)["notes"][0]
+    assert "Every LODE run ends as" in note and f"(peak lr {peak:g})" in note
+
+
 def test_runs_of_former_settings_are_left_out(synthetic, folders):
     old = [synthetic.history("cosine", 0.05, seed) for seed in SEEDS]
     old += [synthetic.history("onecycle", 0.05, seed) for seed in (7, 8)]
