@@ -65,6 +65,7 @@ TASKS: dict[str, Task] = {
             load=fashion_mnist.load,
             optimizer=partial(adamw, weight_decay=1e-3),
             batch_size=256,
+            bf16=True,
             loss=nn.CrossEntropyLoss(),
         ),
         Task(
@@ -74,6 +75,7 @@ TASKS: dict[str, Task] = {
             load=fashion_mnist.load,
             optimizer=partial(adamw, weight_decay=1e-4),
             batch_size=256,
+            bf16=True,
             loss=nn.CrossEntropyLoss(),
         ),
         Task(
@@ -83,6 +85,7 @@ TASKS: dict[str, Task] = {
             load=cifar100.load,
             optimizer=partial(adamw, weight_decay=1e-2),
             batch_size=256,
+            bf16=True,
             loss=nn.CrossEntropyLoss(),
             augment=augmentation.crop_and_flip,
         ),
@@ -93,6 +96,7 @@ TASKS: dict[str, Task] = {
             load=cifar100.load,
             optimizer=partial(adamw, weight_decay=1e-2),
             batch_size=256,
+            bf16=True,
             loss=nn.CrossEntropyLoss(),
             augment=augmentation.crop_flip_and_jitter,
         ),
@@ -104,6 +108,7 @@ TASKS: dict[str, Task] = {
             data_digest=imagenet.digest,
             optimizer=nesterov,
             batch_size=256,
+            bf16=True,
             loss=nn.CrossEntropyLoss(),
         ),
         Task(
@@ -126,6 +131,7 @@ TASKS: dict[str, Task] = {
             data_digest=tinystories.digest,
             optimizer=adam,
             batch_size=64,
+            bf16=True,
             loss=nn.CrossEntropyLoss(),
             metric=correct_share,
             metric_name="next-token accuracy",

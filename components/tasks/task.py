@@ -65,6 +65,7 @@ class Task:
             None where the data is the same for everybody.
         evaluation_batch: samples evaluated at a time; bounds the activations of a wide network,
             costs a small one little.
+        bf16: on a GPU, forward passes under bfloat16 autocast: for a network wide enough to gain.
         augment: maps a batch of x on its device to another of the same shape, or None.
     """
 
@@ -79,4 +80,5 @@ class Task:
     metric_name: str = "accuracy"
     data_digest: Callable[[Path], str | None] = lambda folder: None
     evaluation_batch: int = 512
+    bf16: bool = False
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None

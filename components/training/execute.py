@@ -17,6 +17,7 @@ from components.schedulers.pbt import Population, train_population
 from components.schedulers.registry import build
 from components.tasks import catalog
 from components.tasks.datasets import Data
+from components.training.accelerated import contiguous
 from components.training.history import History, history_path, read_history, write_history
 from components.training.loop import Outcome, evaluate, train
 from components.training.run import RunSpec
@@ -94,6 +95,7 @@ def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[H
         outcome = train_population(task, data, scheduler, on_point=on_point, **length)
     else:
         outcome = train(task, data, scheduler, on_point=on_point, **length)
+    contiguous(outcome.network)
     points = pd.DataFrame(outcome.rows, columns=["point", "step", "epoch", "train_loss",
                                                  "val_metric", "lr", "elapsed_s"])  # fmt: skip
     points.insert(0, "run_id", spec.run_id)

@@ -13,6 +13,7 @@ from torch import nn
 from components.schedulers import Scheduler, Training
 from components.tasks.catalog import Task
 from components.tasks.datasets import Batch, Data, Split, Stream
+from components.training.accelerated import placed, precision
 from components.training.history import COMPLETED, DIVERGED
 from components.training.run import log_steps
 
@@ -68,7 +69,7 @@ def log_points(
     rows, for as long as it is asked to.
     """
     torch.manual_seed(seed)
-    network = task.network().to(data.device)
+    network, precise = placed(task.network(), data.device), precision(task, data.device)
     optimizer = scheduler.attach(Training(task, data, network, seed, updates, points))
     batches = shuffled_batches(data.train, task.batch_size, seed, task.augment)
     per_epoch = math.ceil(len(data.train) / task.batch_size)
@@ -81,7 +82,8 @@ def log_points(
         scheduler.updating()
         while step < end:
             x, y = next(batches)
-            loss = task.loss(network(x), y)
+            with precise:
+                loss = task.loss(network(x), y)
             optimizer.zero_grad()
             loss.backward()
             lr = scheduler.lr(step)
@@ -130,8 +132,10 @@ def evaluate(task: Task, network: nn.Module, split: Split | Stream) -> float:
     """The task's metric over a split, network in evaluation mode (and left there)."""
     network.eval()
     batches = split.ordered(task.evaluation_batch)
-    return sum(task.metric(network(x), y) for x, y in batches).item() / len(split)  # type: ignore[union-attr]
+    with precision(task, split.device):
+        return sum(task.metric(network(x), y) for x, y in batches).item() / len(split)  # type: ignore[union-attr]
 
 
 def _copy(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    return {name: tensor.clone(memory_format=torch.contiguous_format)
+            for name, tensor in network.state_dict().items()}  # fmt: skip

@@ -35,6 +35,7 @@ from components.schedulers.parametric import Parametric
 from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
+from components.training.accelerated import placed, precision
 from components.training.execute import device_name, pick_device
 from components.training.history import COMPLETED
 from components.training.loop import log_points, shuffled_batches
@@ -59,7 +60,7 @@ def plainly(
     """On batches from anywhere, constant lr, no log."""
     device = data.device
     torch.manual_seed(0)
-    network = task.network().to(device).train()
+    network, precise = placed(task.network(), device).train(), precision(task, device)
     optimizer = task.optimizer(network.parameters())
     optimizer.param_groups[0]["lr"] = PEAK_LR
     done = 0
@@ -67,7 +68,8 @@ def plainly(
         started = time.perf_counter()
         for _ in range(done, end):
             x, y = next(batches)
-            loss = task.loss(network(x.to(device)), y.to(device))
+            with precise:
+                loss = task.loss(network(x.to(device)), y.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
