@@ -102,9 +102,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(cifar100.IMAGES, name, count)
     monkeypatch.setattr(single_run, "POPULATION", 2)
     monkeypatch.setattr(imagenet, "SIDE", 64)
-    load_data.cache_clear()
+    caches = (load_data, imagenet._transforms)
+    for cached in caches:
+        cached.cache_clear()
     yield
-    load_data.cache_clear()
+    for cached in caches:
+        cached.cache_clear()
 
 
 def smaller_gpt() -> GPT:
