@@ -387,7 +387,9 @@ def _notes(summary: Mapping[str, Any], by_scheduler: Mapping[str, SchedulerResul
 
 def _same_runs(one: SchedulerResult, other: SchedulerResult) -> bool:
     """Equal to the last bit, in validation too: a test set of few samples has equals by chance."""
-    return one.test_by_seed == other.test_by_seed and one.validation == other.validation
+    completed = one.validation.mean is not None  # two that always diverged have nothing in common
+    same = one.test_by_seed == other.test_by_seed and one.validation == other.validation
+    return completed and same
 
 
 def _write_runs(sweep: Sequence[History], runs: Sequence[History], path: Path) -> None:
