@@ -26,7 +26,9 @@ class Model(Protocol):
 
     def encode_series(self, times: np.ndarray, series: np.ndarray) -> torch.Tensor: ...
 
-    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray: ...
+    def decode_series(
+        self, z0: torch.Tensor, times: np.ndarray, coarse: bool = False
+    ) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)

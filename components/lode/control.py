@@ -68,7 +68,7 @@ def candidates(
     """
     point, points = len(observed), len(plan) - 1
     first = max(0, point - mu)  # of the log points that matter
-    futures = lode.decode_series(z, np.arange(first, points + mu + 1) / points)
+    futures = lode.decode_series(z, np.arange(first, points + mu + 1) / points, coarse=True)
     with np.errstate(over="ignore"):  # of an exploding loss the deviation may be infinite
         tolerance = 2 * float(observed[-mu:, LOSS].std())
     similar = accept(futures[..., LOSS], float(observed[-1, LOSS]), tolerance)

@@ -28,9 +28,8 @@ SOLVERS = ("rk4", "dopri5")
 WEIGHTS, CONFIG = "lode.safetensors", "config.json"
 FORMAT = 1  # of config.json; raised when an older reader could not make sense of it
 EULER_STEPS = 8  # the encoder's, over the stretch from t = 0 to the window
-# Longer windows are averaged to so many observations first: a point of 600 says little that its
-# neighbours don't, and the encoder reads one after the other.
-MOST_READ = 50
+# Steps that are enough for proposals, whose worth the judge says, not the LODE.
+COARSE_STEPS = 16
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class LODEConfig:
         channels: the transform to standardised channels.
         points, updates: T and N of the fitted histories; N = 0: not known.
         encoder, latent, hidden, solver, solver_steps: the architecture; see `params.yaml`.
+        most_read: longer windows are averaged to so many observations first: a point of 600 says
+            little that its neighbours don't, and the encoder reads one after the other.
         task: the task it was fitted on.
         histories_digest: `training.history.digest` of what it saw.
         initial_schedule: T learning rates of the best configuration fitted, one per log interval.
@@ -54,7 +55,8 @@ class LODEConfig:
     latent: int = 20
     hidden: int = 20
     solver: str = "rk4"
-    solver_steps: int = 16
+    solver_steps: int = 32
+    most_read: int = 25
     task: str = ""
     histories_digest: str = ""
     initial_schedule: tuple[float, ...] = ()
@@ -67,7 +69,7 @@ class LODEConfig:
         ):
             if value not in known:
                 raise LODEError(f"unknown {name} {value!r}; known: {', '.join(known)}")
-        for name in ("latent", "hidden", "solver_steps", "points"):
+        for name in ("latent", "hidden", "solver_steps", "most_read", "points"):
             if getattr(self, name) < 1:
                 raise LODEError(f"{name} = {getattr(self, name)} must be at least 1")
 
@@ -124,21 +126,21 @@ class Encoder(nn.Module):
         return steps.t()[..., None].contiguous()
 
 
-def thinned(times: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Means over `MOST_READ` stretches of (nearly) equal length, of times (B, L) and x (B, L, 3);
+def thinned(times: torch.Tensor, x: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means over `most` stretches of (nearly) equal length, of times (B, L) and x (B, L, 3);
     shorter windows as they are."""
     length = times.shape[1]
-    if length <= MOST_READ:
+    if length <= most:
         return times, x
-    weights = _averaging(length, times.dtype, times.device)
+    weights = _averaging(length, most, times.dtype, times.device)
     return times @ weights.t(), weights @ x
 
 
 @lru_cache(maxsize=256)
-def _averaging(length: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """(MOST_READ, length), rows that average one stretch each."""
-    stretch = np.arange(length) * MOST_READ // length
-    weights = np.eye(MOST_READ)[stretch].T
+def _averaging(length: int, most: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """(most, length), rows that average one stretch each."""
+    stretch = np.arange(length) * most // length
+    weights = np.eye(most)[stretch].T
     return torch.as_tensor(
         weights / weights.sum(1, keepdims=True), dtype=dtype, device=device
     )  # fmt: skip
@@ -168,13 +170,19 @@ class LODE(nn.Module):
     def encode(self, times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Latent at t = 0 (B, latent) of windows observed at `times` (B, L), increasing, in
         units of the training length; x (B, L, 3) standardised. Equation 2."""
-        return self.encoder(*thinned(times, x))
+        return self.encoder(*thinned(times, x, self.config.most_read))
 
-    def latents(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
-        """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3."""
+    def latents(
+        self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None
+    ) -> torch.Tensor:
+        """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3.
+
+        Args:
+            steps: of RK4 in a training length; None: the model's own.
+        """
         if self.config.solver == "dopri5":
             return dopri5(self.field, z0, times)
-        steps = self.config.solver_steps
+        steps = steps or self.config.solver_steps
         weights = tuple(self.field.parameters())
         nodes, slopes = fused.rk4_mlp(z0, weights, grid_steps(times, steps), 1.0 / steps)
         return interpolate(nodes, slopes, times, steps)
@@ -193,9 +201,17 @@ class LODE(nn.Module):
         return self.encode(t.to(like.device), x.to(like.device))
 
     @torch.no_grad()
-    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray:
-        """`decode` in original units, float64: (B, K, 3) of train loss, metric and lr."""
-        return self.config.channels.inverse(self.decode(z0, times).double().cpu().numpy())
+    def decode_series(
+        self, z0: torch.Tensor, times: np.ndarray, coarse: bool = False
+    ) -> np.ndarray:
+        """`decode` in original units, float64: (B, K, 3) of train loss, metric and lr.
+
+        Args:
+            coarse: with at most `COARSE_STEPS` RK4 steps: faster, and good enough for proposals.
+        """
+        steps = min(self.config.solver_steps, COARSE_STEPS) if coarse else None
+        y = self.readout(self.latents(z0, times, steps))
+        return self.config.channels.inverse(y.double().cpu().numpy())
 
     def predict(self, times: np.ndarray, series: np.ndarray, at: np.ndarray) -> np.ndarray:
         """What windows `series` (B, L, 3), observed at `times` (L,), imply at times `at` (K,).
@@ -258,6 +274,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise LODEError(
             f"{path}: format {found!r}, this version reads {FORMAT}; run `lode fit` again"
         )
+    raw.setdefault("most_read", 50)  # of every LODE saved before it was written down
     missing = {"weights_sha256", *(f.name for f in fields(LODEConfig))} - set(raw)
     if missing:
         raise LODEError(f"{path}: {sorted(missing)} missing; run `lode fit` again")

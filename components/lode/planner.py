@@ -40,7 +40,7 @@ def decode_plans(lode: LODE, latents: np.ndarray) -> np.ndarray:
     """Learning rates (n, T + 1) that latents (n, latent) stand for, within the fitted range."""
     points, (low, high) = lode.config.points, lode.config.channels.lr_range
     z = torch.as_tensor(latents, dtype=lode.readout.weight.dtype)
-    lrs = lode.decode_series(z, np.arange(points + 1) / points)[..., LR]
+    lrs = lode.decode_series(z, np.arange(points + 1) / points, coarse=True)[..., LR]
     return np.clip(lrs, lowest_rate(lode), max(high, low))
 
 

@@ -45,7 +45,9 @@ class Toy:
         self.seen.append(np.array(times))
         return torch.zeros(len(series), 1, dtype=torch.float64)
 
-    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray:
+    def decode_series(
+        self, z0: torch.Tensor, times: np.ndarray, coarse: bool = False
+    ) -> np.ndarray:
         a, t = z0.numpy(), np.asarray(times)[None]
         loss = np.broadcast_to(1 - t + self.loss_at, (len(a), len(times)))
         return np.stack((loss, t + 0 * a, (1 + a) * 0.04 * (1.2 - t)), -1)

@@ -86,6 +86,39 @@ def test_windows_of_a_batch_do_not_see_each_other() -> None:
     assert torch.allclose(together, alone, atol=1e-6)
 
 
+@pytest.mark.parametrize(("length", "most"), [(7, 3), (6, 3), (9, 4)])
+def test_a_long_window_is_read_as_the_means_of_its_stretches(length: int, most: int) -> None:
+    lode = model(most_read=most)
+    times = torch.linspace(0.05, 0.9, length).expand(2, -1)
+    x = torch.randn(2, length, 3)
+    stretch = np.arange(length) * most // length
+    bounds = [0, *(np.flatnonzero(np.diff(stretch)) + 1)]
+    cut = [slice(a, b) for a, b in zip(bounds, [*bounds[1:], length], strict=True)]
+    short_times = torch.stack([times[:, s].mean(1) for s in cut], 1)
+    short = torch.stack([x[:, s].mean(1) for s in cut], 1)
+    assert short.shape == (2, most, 3)
+    assert torch.allclose(lode.encode(times, x), lode.encoder(short_times, short), atol=1e-6)
+
+
+def test_a_lode_from_before_most_read_reads_as_much_as_it_did(tmp_path: Path) -> None:
+    model(most_read=50).save(tmp_path)
+    raw = json.loads((tmp_path / CONFIG).read_text())
+    del raw["most_read"]
+    (tmp_path / CONFIG).write_text(json.dumps(raw))
+    assert LODE.load(tmp_path).config.most_read == 50
+
+
+def test_coarse_is_fewer_steps_and_never_more_than_the_models_own() -> None:
+    z0, at = torch.randn(4, 20), np.linspace(0, 1, 5)
+    few, own = (model(solver_steps=steps).double() for steps in (16, 32))
+    assert np.array_equal(own.decode_series(z0.double(), at, coarse=True),
+                          few.decode_series(z0.double(), at))  # fmt: skip
+    assert not np.array_equal(own.decode_series(z0.double(), at, coarse=True),
+                              own.decode_series(z0.double(), at))  # fmt: skip
+    fewer = model(solver_steps=8)
+    assert np.array_equal(fewer.decode_series(z0, at, coarse=True), fewer.decode_series(z0, at))
+
+
 def test_save_and_load_give_the_same_predictions(tmp_path: Path) -> None:
     lode = model(fit={"best_error": 0.25})
     lode.save(tmp_path / "lode")

@@ -97,7 +97,9 @@ def test_plans_lie_within_the_fitted_range(seed: int, scale: float) -> None:
 
 def test_plans_are_what_the_lode_decodes(lode: LODE, series: np.ndarray) -> None:
     latents = best_latents(lode, series, 4)
-    rates = lode.decode_series(torch.as_tensor(latents).float(), np.arange(31) / 30)[..., LR]
+    rates = lode.decode_series(torch.as_tensor(latents).float(), np.arange(31) / 30, coarse=True)[
+        ..., LR
+    ]
     low, high = lode.config.channels.lr_range
     assert np.array_equal(decode_plans(lode, latents), np.clip(rates, low, high))
 

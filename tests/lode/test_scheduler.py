@@ -47,7 +47,9 @@ class Toy:
         self.seen.append((np.array(times), np.array(series)))
         return torch.zeros(len(series), 1, dtype=torch.float64)
 
-    def decode_series(self, z0: torch.Tensor, times: np.ndarray) -> np.ndarray:
+    def decode_series(
+        self, z0: torch.Tensor, times: np.ndarray, coarse: bool = False
+    ) -> np.ndarray:
         self.decoded.append(np.array(times))
         a, t = z0.numpy(), np.asarray(times)[None]
         loss = np.broadcast_to(1 - t + self.loss_at, (len(a), len(times)))
