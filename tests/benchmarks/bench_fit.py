@@ -105,7 +105,7 @@ def prepared(
     updates: int,
     weights: LODE | None = None,
     solver: str = "rk4",
-    solver_steps: int = 16,
+    solver_steps: int = 32,
 ) -> Updates:
     series = synthetic(points)
     config = LODEConfig(
@@ -227,7 +227,7 @@ def main() -> None:
     )
     parser.add_argument("--points", type=int, nargs="+", default=[100, 600])
     parser.add_argument("--batch", type=int, nargs="+", default=[20, 100], help="20: the paper's")
-    parser.add_argument("--solver-steps", type=int, default=16, help="of ours")
+    parser.add_argument("--solver-steps", type=int, default=32, help="of ours")
     parser.add_argument("--updates", type=int, default=5, help="per way and repetition")
     parser.add_argument("--repetitions", type=int, default=9)
     parser.add_argument("--warm-up", type=int, default=600, help="updates of the short fit")

@@ -334,7 +334,7 @@ def test_path_length_is_the_sum_of_segments_in_units_of_the_spread() -> None:
     path = torch.zeros(2, 5, 2)
     path[0, :, 0] = torch.arange(5.0)
     path[1, :, 0] = torch.tensor([0.0, 4.0, 0.0, 4.0, 0.0])
-    spread = path[..., 0].std()
+    spread = path[..., 0].std(correction=0)
     assert torch.allclose(path_length(path), torch.tensor([4.0, 16.0]) / spread, atol=1e-4)
     assert torch.allclose(path_length(100 * path), path_length(path), atol=1e-3)
 
