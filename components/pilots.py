@@ -4,13 +4,13 @@ A judge fitted on a sweep of four shapes errs on every other, and a search for t
 finds its errors first. So before the LODE is fitted for good, as many runs as the sweep had try
 schedules it never saw:
 
-1. explore: random shapes around the sweep's best peaks, one run each;
+1. explore: random shapes around the sweep's best peak, one run each;
 2. propose, twice: fit LODE and judge on all runs so far, run what they propose, one run each;
-3. screen: the finalists on a few fresh seeds each;
+3. screen: of all that was tried what a judge fitted on it likes best, on a few fresh seeds each;
 4. confirm: the best of them and the sweep's best configuration, side by side on more fresh seeds.
 
-The plan is the confirmed finalist, or, unless that was better by more than `CAUTION` standard
-errors, the sweep's best schedule. All runs are kept as histories to learn from. Killed, it goes on
+The plan is the confirmed finalist, or, unless that was better by more than a standard error, the
+sweep's best schedule. All runs are kept as histories to learn from. Killed, it goes on
 where it was: runs are named by what determines them, and a round's plans are written before any is
 run.
 """
@@ -27,15 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.accuracy import Configuration, best_baseline, configurations
+from components.evaluation.accuracy import best_baseline
 from components.evaluation.statistics import summarize
 from components.evaluation.walltime import total_seconds
 from components.files import write_text
 from components.lode.channels import NAMES
 from components.lode.fit import FitConfig, fit
-from components.lode.judge import Judge
 from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
-from components.lode.model import LODE
 from components.lode.planner import propose_plans, random_shapes
 from components.schedulers.plan import parametric_table, plan_digest
 from components.training.execute import Job
@@ -43,10 +41,16 @@ from components.training.history import History, digest
 from components.training.pool import RunAll, run_all
 
 # Shares of the runs; there are two rounds of proposals, and what is left is the confirmation's.
-EXPLORE, PROPOSE, SCREEN = 0.25, 0.125, 0.05
+EXPLORE, PROPOSE, SCREEN = 0.2, 0.125, 0.05
 FINALISTS = 3
-CAUTION = 2.0  # standard errors
-REACH = 2.0  # explored peaks lie within this factor of the sweep's two best ones
+# What finalists are chosen by has so many times the judge's members: two fits' choices differ more
+# than the plans do.
+MANY = 3
+# Standard errors of a gain that make it believed. With none of them an expected loss would count
+# like a gain; with one it counts 13 times as much, with two 236 times, and most true gains of the
+# usual size are refused (docs/research/scheduler.md, entry 12).
+CAUTION = 1.0
+REACH = 2.5  # explored peaks lie within this factor of the sweep's best, about half of a grid's gap
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,11 @@ class Budget:
 
     @classmethod
     def of(cls, runs: int) -> Budget:
-        """Share out so many runs, at least 20; the total is never more."""
+        """Share out so many runs, at least 20."""
         explore, propose = int(EXPLORE * runs), int(PROPOSE * runs)
         screen = max(1, int(SCREEN * runs))
         left = runs - explore - 2 * propose - FINALISTS * screen
-        return cls(explore, propose, screen, left // 2)
+        return cls(explore + left % 2, propose, screen, left // 2)
 
     @property
     def total(self) -> int:
@@ -114,7 +118,7 @@ def run_pilots(pilots: Pilots) -> dict[str, Any]:
     """Do what is not done yet; returns what `pilots.json` holds."""
     scheduler, peak_lr = best_baseline(pilots.sweep)
     record = _Record(pilots)
-    peaks = explored_peaks(pilots.sweep)
+    peaks = (peak_lr / REACH, peak_lr * REACH)
     tried = record.plans("explore", lambda: _explore(pilots, peaks))
     histories = _try(pilots, tried)
     for number in (1, 2):
@@ -149,18 +153,6 @@ def run_pilots(pilots: Pilots) -> dict[str, Any]:
         "adopted": adopted,
         "plan": best.tolist() if adopted else [],
     }
-
-
-def explored_peaks(sweep: Sequence[History]) -> tuple[float, float]:
-    """From half of the smaller to twice the larger of the two best peak learning rates."""
-
-    def worst_last(configuration: Configuration) -> float:
-        mean = configuration.validation.mean
-        return math.inf if mean is None else -mean
-
-    ranked = sorted(configurations(sweep), key=worst_last)
-    best = list(dict.fromkeys(c.peak_lr for c in ranked))[:2]
-    return min(best) / REACH, max(best) * REACH
 
 
 def merit(runs: Sequence[History]) -> float:
@@ -212,34 +204,32 @@ def _explore(pilots: Pilots, peaks: tuple[float, float]) -> np.ndarray:
 
 
 def _propose(pilots: Pilots, histories: Sequence[History], number: int) -> np.ndarray:
-    lode, judge, series = _models(pilots, histories, f"proposals {number}")
+    """What LODE and judge, fitted on the sweep and the pilots so far, propose."""
+    recipe = pilots.recipe
+    pilots.on_fit(f"fitting for proposals {number}")
+    # The LODE only generates here; half of its training is enough for that.
+    settings = replace(recipe.fit, updates=max(1, recipe.fit.updates // 2))
+    lode = fit(pilots.sweep, pilots=histories, folder=pilots.scratch, mu=recipe.mu,
+               settings=settings, **recipe.lode).lode  # fmt: skip
+    done = _completed(pilots, histories)
+    judge = fit_judge(Runs.of(done), recipe.judge)
+    series = np.stack([run.points[list(NAMES)].to_numpy(np.float64) for run in done])
     rng = np.random.default_rng(number)
     return propose_plans(lode, judge, series, pilots.budget.propose, rng)
 
 
 def _finalists(pilots: Pilots, histories: Sequence[History], tried: np.ndarray) -> np.ndarray:
-    """The judge's favourite of all, and of the plans `tried`, one per history, the best."""
-    lode, judge, series = _models(pilots, histories, "finalists")
-    favourite = propose_plans(lode, judge, series, 1, np.random.default_rng(0))
+    """Of the plans `tried`, one per history, those that a judge who knows them all likes best."""
+    pilots.on_fit("fitting for finalists")
+    settings = replace(pilots.recipe.judge, members=MANY * pilots.recipe.judge.members)
+    judge = fit_judge(Runs.of(_completed(pilots, histories)), settings)
     judged = judge.final_metric(tried).mean(0)
     judged[[not run.completed for run in histories]] = -np.inf
-    order = np.argsort(-judged, kind="stable")[: FINALISTS - 1]
-    return np.concatenate([favourite, tried[order]])
+    return tried[np.argsort(-judged, kind="stable")[:FINALISTS]]
 
 
-def _models(
-    pilots: Pilots, histories: Sequence[History], title: str
-) -> tuple[LODE, Judge, np.ndarray]:
-    """LODE and judge of the sweep and the pilots so far, and all their series."""
-    recipe = pilots.recipe
-    pilots.on_fit(f"fitting for {title}")
-    # The LODE only generates here; half of its training is enough for that.
-    settings = replace(recipe.fit, updates=max(1, recipe.fit.updates // 2))
-    lode = fit(pilots.sweep, pilots=histories, folder=pilots.scratch, mu=recipe.mu,
-               settings=settings, **recipe.lode).lode  # fmt: skip
-    done = [run for run in [*pilots.sweep, *histories] if run.completed]
-    judge = fit_judge(Runs.of(done), recipe.judge)
-    return lode, judge, np.stack([run.points[list(NAMES)].to_numpy(np.float64) for run in done])
+def _completed(pilots: Pilots, histories: Sequence[History]) -> list[History]:
+    return [run for run in [*pilots.sweep, *histories] if run.completed]
 
 
 def _try(pilots: Pilots, plans: np.ndarray) -> list[History]:

@@ -21,7 +21,6 @@ from components.pilots import (
     Budget,
     Pilots,
     Recipe,
-    explored_peaks,
     merit,
     paired_gain,
     run_pilots,
@@ -37,14 +36,14 @@ from components.training.run import RunSpec, log_steps
 
 
 def test_the_shares_of_100_runs_and_of_the_fewest() -> None:
-    assert Budget.of(100) == Budget(explore=25, propose=12, screen=5, confirm=18)
+    assert Budget.of(100) == Budget(explore=21, propose=12, screen=5, confirm=20)
     assert Budget.of(20) == Budget(explore=5, propose=2, screen=1, confirm=4)
 
 
 @given(runs=st.integers(20, 3000))
-def test_the_budget_is_spent_and_never_exceeded(runs: int) -> None:
+def test_the_budget_is_spent_to_the_last_run(runs: int) -> None:
     budget = Budget.of(runs)
-    assert runs - 1 <= budget.total <= runs
+    assert budget.total == runs
     assert min(budget.explore, budget.propose, budget.screen) >= 1
     assert budget.confirm >= 2, "one pair of runs has no standard error"
 
@@ -55,23 +54,6 @@ def run(scheduler: str = "cosine", peak: float | None = 0.1, seed: int = 0, best
     meta = {"run_id": f"{scheduler}{peak}{seed}", "scheduler": scheduler, "peak_lr": peak,
             "seed": seed, "status": status, "best_val_metric": best}  # fmt: skip
     return History(points, meta)
-
-
-def test_the_peaks_of_the_two_best_are_explored_with_a_factor() -> None:
-    sweep = [run("cosine", 0.1, best=0.9), run("onecycle", 0.1, best=0.8),
-             run("cosine", 0.02, best=0.7), run("constant", 0.5, best=0.6)]  # fmt: skip
-    assert explored_peaks(sweep) == pytest.approx((0.01, 0.2))
-    assert explored_peaks(sweep[:2]) == pytest.approx((0.05, 0.2)), "one peak is all there is"
-    diverged = [run("cosine", 0.5, best=0.99, status="diverged"), *sweep[:3]]
-    assert explored_peaks(diverged) == pytest.approx((0.01, 0.2))
-
-
-def test_a_metric_of_zero_is_a_metric() -> None:
-    """As R², or a loss that was logged as its negative."""
-    sweep = [run(peak=0.1, best=0.0), run(peak=0.01, best=-1.0), run(peak=0.001, best=-2.0)]
-    for history in sweep:
-        history.points["val_metric"] = [-3.0, history.meta["best_val_metric"]]
-    assert explored_peaks(sweep) == pytest.approx((0.005, 0.2))
 
 
 @pytest.mark.parametrize("name", PARAMETRIC)
@@ -241,7 +223,7 @@ def test_the_finalist_is_adopted_only_above_so_many_errors(
 ) -> None:  # fmt: skip
     folder, found = whole
     gain = found["gain"]
-    assert found["adopted"] == (gain["mean"] > 2 * gain["error"])
+    assert found["adopted"] == (gain["mean"] > gain["error"])
     before = kept(folder)
     for offset, adopted in ((-1e-6, True), (1e-6, False)):
         monkeypatch.setattr(module, "CAUTION", gain["mean"] / gain["error"] + offset)
