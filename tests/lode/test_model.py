@@ -52,6 +52,13 @@ def test_both_solvers_decode_the_same_trajectories() -> None:
     assert torch.allclose(lode.decode(z0, at), oracle.decode(z0, at), atol=2e-3)
 
 
+@pytest.mark.parametrize("solver", ["rk4", "dopri5"])
+def test_decoding_is_reading_the_latents_out(solver: str) -> None:
+    lode = model(solver=solver).double()
+    z0, at = torch.randn(4, 20, dtype=torch.float64), np.array([0.0, 0.013, 0.5, 1.0, 1.37])
+    assert torch.allclose(lode.decode(z0, at), lode.readout(lode.latents(z0, at)), atol=1e-12)
+
+
 def test_the_encoder_reads_from_the_latest_to_the_earliest_and_back_to_zero() -> None:
     lode = model().double()
     encoder = lode.encoder
