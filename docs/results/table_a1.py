@@ -1,34 +1,64 @@
-"""Table A1 of fitted LODEs, a Markdown row each: relative MSE on held-out runs, 5 % / 50 % seen.
+"""Table A1 of fitted LODEs as Markdown, beside what no LODE can know.
 
     .venv/bin/python docs/results/table_a1.py ../r1/params.yaml ../r2/params.yaml …
 
-Reads `models/lode/<task>/config.json` below each settings' folder, as `lode fit` left it.
+Reads what `lode sweep` and `lode fit` left below each settings' folder. A row's first three cells
+are relative MSE on held-out runs with 5 % / 50 % of them seen. The last two are of the sweep's
+validation metric, in the same unit: the error of predicting each run by the mean of its
+configuration's other seeds (what seeds scatter, to whom is blind to the run), and the variance of
+the noise from one log point to the next (a sixth of the mean squared second difference), which
+nothing smooth can follow.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
 from components.lode.model import LODE
-from components.settings import load
+from components.settings import Settings, load
+from components.steps import sweep_run_ids
+from components.training.history import history_path, read_history
 from components.workspace import Workspace
 
 
+def floors(settings: Settings, workspace: Workspace) -> tuple[float, float]:
+    """Error of the same configuration's other seeds, and noise between log points."""
+    folder = workspace.histories(settings.task)
+    ids = sweep_run_ids(settings.task, workspace)
+    runs = [run for run in (read_history(history_path(folder, i)) for i in ids) if run.completed]
+    by = defaultdict(list)
+    for run in runs:
+        series = run.points["val_metric"].to_numpy(np.float64)
+        by[run.meta["scheduler"], run.meta["peak_lr"]].append(series)
+    groups = [np.stack(group) for group in by.values() if len(group) > 1]
+    together = np.concatenate(groups)
+    errors = []
+    for group in groups:
+        others = (group.sum(0) - group) / (len(group) - 1)
+        errors.extend(((others - group) ** 2).mean(1))
+    noise = (np.diff(together, 2, axis=1) ** 2).mean() / 6
+    return float(np.mean(errors) / together.var()), float(noise / together.var())
+
+
 def row(params: Path) -> str:
-    settings = load(params)
-    table = LODE.load(Workspace(params.resolve().parent).lode(settings.task)).config.fit["table_a1"]
+    settings, workspace = load(params), Workspace(params.resolve().parent)
+    table = LODE.load(workspace.lode(settings.task)).config.fit["table_a1"]
     few, half = (table[share]["held_out"] for share in ("5%", "50%"))
     order = ("train_loss", "log_lr", "val_metric")
     cells = [f"{few[n]['mean']:.3f} / {half[n]['mean']:.3f}" for n in order]
+    cells += [f"{floor:.3f}" for floor in floors(settings, workspace)]
     return f"| {params.parent.name} | {few['train_loss']['runs']} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("params", type=Path, nargs="+")
-    print("| folder | held-out runs | train loss | learning rate (log) | validation metric |")
-    print("|---|---|---|---|---|")
+    print("| folder | held-out runs | train loss | learning rate (log) | validation metric | "
+          "other seeds | noise |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for params in parser.parse_args().params:
         print(row(params))
 
