@@ -57,7 +57,8 @@ def main() -> None:
     ours = tests["LODE, default", 0.0]
     best = best_baseline(sweep)
     cost = {"LODE, default": len(sweep) + pilots["runs"]}
-    finer = [r for r in read_histories(workspace.root / "data/opponent" / task)
+    opponent = workspace.root / "data/opponent" / task
+    finer = [r for r in (read_histories(opponent) if opponent.exists() else [])
              if r.meta["seed"] in settings.sweep.seeds]  # fmt: skip
     print(f"sweep {len(sweep)} runs, {total_seconds(sweep):.0f} s; pilots {pilots['runs']}, "
           f"{pilots['seconds']:.0f} s, {pilots['gain']}, adopted {pilots['adopted']}; finer search "
