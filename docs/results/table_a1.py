@@ -1,13 +1,13 @@
-"""Table A1 of fitted LODEs as Markdown, beside what no LODE can know.
+"""Table A1 of fitted LODEs as Markdown, beside two yardsticks.
 
     .venv/bin/python docs/results/table_a1.py ../r1/params.yaml ../r2/params.yaml …
 
 Reads what `lode sweep` and `lode fit` left below each settings' folder. A row's first three cells
 are relative MSE on held-out runs with 5 % / 50 % of them seen. The last two are of the sweep's
 validation metric, in the same unit: the error of predicting each run by the mean of its
-configuration's other seeds (what seeds scatter, to whom is blind to the run), and the variance of
-the noise from one log point to the next (a sixth of the mean squared second difference), which
-nothing smooth can follow.
+configuration's other seeds (what seeds scatter; a LODE, which sees the run, may do better), and
+the variance of the noise from one log point to the next (a sixth of the mean squared second
+difference; with few points, curvature is in it too).
 """
 
 from __future__ import annotations
