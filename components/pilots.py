@@ -4,9 +4,12 @@ A judge fitted on a sweep of four shapes errs on every other, and a search for t
 finds its errors first. So before the LODE is fitted for good, as many runs as the sweep had try
 schedules it never saw:
 
-1. explore: random shapes around the sweep's best peak, one run each;
+1. explore: the sweep's two best schedulers at peaks between those of its grid, and random shapes
+   around its best peak, one run each;
 2. propose, twice: fit LODE and judge on all runs so far, run what they propose, one run each;
-3. screen: of all that was tried what a judge fitted on it likes best, on a few fresh seeds each;
+3. screen: of all that was tried what a judge fitted on it likes best, on a few fresh seeds each,
+   one of the sweep's own schedulers among them: a finer grid is what a plain search would buy for
+   the same runs, and the LODE is to be no worse than that;
 4. confirm: the best of them and the sweep's best configuration, side by side on more fresh seeds.
 
 The plan is the confirmed finalist, or, unless that was better by more than a standard error, the
@@ -27,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluation.accuracy import best_baseline
+from components.evaluation.accuracy import ranked_baselines
 from components.evaluation.statistics import summarize
 from components.evaluation.walltime import total_seconds
 from components.files import write_text
@@ -41,7 +44,8 @@ from components.training.history import History, digest
 from components.training.pool import RunAll, run_all
 
 # Shares of the runs; there are two rounds of proposals, and what is left is the confirmation's.
-EXPLORE, PROPOSE, SCREEN = 0.2, 0.125, 0.05
+FINER, EXPLORE, PROPOSE, SCREEN = 0.08, 0.12, 0.125, 0.05
+SCHEDULERS = 2  # of the sweep's best, that are tried at finer peaks
 FINALISTS = 3
 # What finalists are chosen by has so many times the judge's members: two fits' choices differ more
 # than the plans do.
@@ -55,9 +59,11 @@ REACH = 2.5  # explored peaks lie within this factor of the sweep's best, about 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many runs: `explore`, `propose` (in each of two rounds), and seeds of the two trials:
-    `screen` for every finalist, `confirm` for the best one and for the baseline."""
+    """How many runs: `finer` peaks of the sweep's schedulers, random shapes to `explore`, `propose`
+    (in each of two rounds), and seeds of the two trials: `screen` for every finalist, `confirm`
+    for the best one and for the baseline."""
 
+    finer: int
     explore: int
     propose: int
     screen: int
@@ -66,14 +72,17 @@ class Budget:
     @classmethod
     def of(cls, runs: int) -> Budget:
         """Share out so many runs, at least 20."""
+        even = 2 * SCHEDULERS  # below and above each scheduler's best peak as many
+        finer = even * max(1, int(FINER * runs / even))
         explore, propose = int(EXPLORE * runs), int(PROPOSE * runs)
         screen = max(1, int(SCREEN * runs))
-        left = runs - explore - 2 * propose - FINALISTS * screen
-        return cls(explore + left % 2, propose, screen, left // 2)
+        left = runs - finer - explore - 2 * propose - FINALISTS * screen
+        return cls(finer, explore + left % 2, propose, screen, left // 2)
 
     @property
     def total(self) -> int:
-        return self.explore + 2 * self.propose + FINALISTS * self.screen + 2 * self.confirm
+        tried = self.finer + self.explore + 2 * self.propose
+        return tried + FINALISTS * self.screen + 2 * self.confirm
 
 
 @dataclass(frozen=True)
@@ -116,7 +125,7 @@ class Pilots:
 
 def run_pilots(pilots: Pilots) -> dict[str, Any]:
     """Do what is not done yet; returns what `pilots.json` holds."""
-    scheduler, peak_lr = best_baseline(pilots.sweep)
+    scheduler, peak_lr = ranked_baselines(pilots.sweep)[0]
     record = _Record(pilots)
     peaks = (peak_lr / REACH, peak_lr * REACH)
     tried = record.plans("explore", lambda: _explore(pilots, peaks))
@@ -199,8 +208,25 @@ class _Record:
         return np.array(self.rounds[name])
 
 
+def finer_peaks(best: float, count: int) -> list[float]:
+    """`count` peaks, even, within `REACH` of the best of a grid: half of them below, half above."""
+    exponents = (2 * np.arange(count) + 1) / count - 1
+    return [float(f"{best * REACH**e:.3g}") for e in exponents]
+
+
+def _finer(pilots: Pilots) -> np.ndarray:
+    """The sweep's best schedulers at peaks between those of its grid."""
+    best = ranked_baselines(pilots.sweep)[:SCHEDULERS]
+    updates, count = pilots.template.spec.updates, pilots.budget.finer // len(best)
+    return np.array([
+        parametric_table(name, peak, updates, pilots.points)
+        for name, best_peak in best for peak in finer_peaks(best_peak, count)
+    ])  # fmt: skip
+
+
 def _explore(pilots: Pilots, peaks: tuple[float, float]) -> np.ndarray:
-    return random_shapes(pilots.budget.explore, pilots.points, peaks, np.random.default_rng(0))
+    shapes = random_shapes(pilots.budget.explore, pilots.points, peaks, np.random.default_rng(0))
+    return np.concatenate([_finer(pilots), shapes])
 
 
 def _propose(pilots: Pilots, histories: Sequence[History], number: int) -> np.ndarray:
@@ -219,13 +245,16 @@ def _propose(pilots: Pilots, histories: Sequence[History], number: int) -> np.nd
 
 
 def _finalists(pilots: Pilots, histories: Sequence[History], tried: np.ndarray) -> np.ndarray:
-    """Of the plans `tried`, one per history, those that a judge who knows them all likes best."""
+    """Of the plans `tried`, one per history, those that a judge who knows them all likes best, and
+    first of all the one of the sweep's own schedulers, which come first in `tried`."""
     pilots.on_fit("fitting for finalists")
     settings = replace(pilots.recipe.judge, members=MANY * pilots.recipe.judge.members)
     judge = fit_judge(Runs.of(_completed(pilots, histories)), settings)
     judged = judge.final_metric(tried).mean(0)
     judged[[not run.completed for run in histories]] = -np.inf
-    return tried[np.argsort(-judged, kind="stable")[:FINALISTS]]
+    order = np.argsort(-judged, kind="stable")
+    ours = int(np.argmax(judged[: pilots.budget.finer]))
+    return tried[[ours, *order[order != ours]][:FINALISTS]]
 
 
 def _completed(pilots: Pilots, histories: Sequence[History]) -> list[History]:

@@ -15,12 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import pilots as module
+from components.evaluation.accuracy import ranked_baselines
 from components.lode.fit import FitConfig
 from components.lode.judge_fit import JudgeFitConfig
 from components.pilots import (
+    REACH,
+    SCHEDULERS,
     Budget,
     Pilots,
     Recipe,
+    finer_peaks,
     merit,
     paired_gain,
     run_pilots,
@@ -36,8 +40,8 @@ from components.training.run import RunSpec, log_steps
 
 
 def test_the_shares_of_100_runs_and_of_the_fewest() -> None:
-    assert Budget.of(100) == Budget(explore=21, propose=12, screen=5, confirm=20)
-    assert Budget.of(20) == Budget(explore=5, propose=2, screen=1, confirm=4)
+    assert Budget.of(100) == Budget(finer=8, explore=13, propose=12, screen=5, confirm=20)
+    assert Budget.of(20) == Budget(finer=4, explore=3, propose=2, screen=1, confirm=3)
 
 
 @given(runs=st.integers(20, 3000))
@@ -45,7 +49,16 @@ def test_the_budget_is_spent_to_the_last_run(runs: int) -> None:
     budget = Budget.of(runs)
     assert budget.total == runs
     assert min(budget.explore, budget.propose, budget.screen) >= 1
+    assert budget.finer % (2 * SCHEDULERS) == 0 and 0 < budget.finer <= 0.2 * runs
     assert budget.confirm >= 2, "one pair of runs has no standard error"
+
+
+def test_finer_peaks_lie_evenly_around_the_best_of_the_grid() -> None:
+    assert finer_peaks(0.01, 2) == [0.00632, 0.0158]
+    for count in (2, 4, 10):
+        steps = np.diff(np.log([0.01 / REACH, *finer_peaks(0.01, count), 0.01 * REACH]))
+        assert np.allclose(steps[1:-1], steps[0] * 2, atol=0.01), "three digits of a rate"
+        assert steps[-1] == pytest.approx(steps[0], abs=0.01)
 
 
 def run(scheduler: str = "cosine", peak: float | None = 0.1, seed: int = 0, best: float = 0.5,
@@ -115,7 +128,7 @@ def campaign(swept: tuple[Job, list[History]], folder: Path, **changes: Any) -> 
     template, sweep = swept
     asked = Pilots(
         sweep=sweep, template=replace(template, histories=folder / "pilots"), recipe=RECIPE,
-        budget=Budget.of(20), seeds=(0, 1), fresh=(2, 3, 4, 5, 6), scratch=folder / "scratch",
+        budget=Budget.of(20), seeds=(0, 1), fresh=(2, 3, 4, 5), scratch=folder / "scratch",
         workers=1,
     )  # fmt: skip
     return replace(asked, **changes)
@@ -145,9 +158,9 @@ def test_what_a_campaign_leaves(
     assert found["runs"] == 20 and found["run_ids"] == sorted(kept(folder))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     runs = [read_history(folder / "pilots" / f"{name}.parquet") for name in found["run_ids"]]
-    confirmed = [h for h in runs if h.meta["seed"] in (3, 4, 5, 6)]
+    confirmed = [h for h in runs if h.meta["seed"] in (3, 4, 5)]
     baseline = [h for h in confirmed if h.meta["scheduler"] != "plan"]
-    assert len(baseline) == 4 and len(confirmed) == 8
+    assert len(baseline) == 3 and len(confirmed) == 6
     assert {h.configuration for h in baseline} == {
         (found["baseline"]["scheduler"], found["baseline"]["peak_lr"])
     }
@@ -158,6 +171,17 @@ def test_what_a_campaign_leaves(
         assert history.points["lr"].tolist() == pytest.approx(found["finalist"][1:])
     assert max(found["finalists"], key=lambda one: one["screened"])["plan"] == found["finalist"]
     assert len(found["finalists"]) == 3 and found["diverged"] == 0
+    plans = json.loads((folder / "scratch" / "plans.json").read_text())["rounds"]
+    ranked = ranked_baselines(swept[1])
+    assert {name for name, _ in ranked} == {"onecycle", "constant"}
+    finer = [
+        parametric_table(name, peak, 40, 20).tolist()
+        for name, best in ranked for peak in finer_peaks(best, 2)
+    ]  # fmt: skip
+    assert plans["explore"][:4] == finer
+    assert found["finalists"][0]["plan"] in finer, "one finalist is a schedule of the sweep's"
+    others = [one["plan"] for one in found["finalists"][1:]]
+    assert found["finalists"][0]["plan"] not in others and others[0] != others[1]
     assert found["seconds"] == pytest.approx(sum(h.points["elapsed_s"].iloc[-1] for h in runs))
 
 
@@ -180,8 +204,8 @@ def test_interrupted_again_and_again_it_repeats_nothing_and_ends_the_same(
 
     seen: dict[str, int] = {}
     # In the first round; in the fit for the second proposals; while screening; while confirming.
-    for stops in ({"on_run": stop_after(2)}, {"on_fit": stop_after(1)}, {"on_run": stop_after(10)},
-                  {"on_run": stop_after(14)}):  # fmt: skip
+    for stops in ({"on_run": stop_after(2)}, {"on_fit": stop_after(1)}, {"on_run": stop_after(12)},
+                  {"on_run": stop_after(15)}):  # fmt: skip
         with pytest.raises(StopError):
             run_pilots(campaign(swept, tmp_path, **stops))
         now = kept(tmp_path)
@@ -205,7 +229,7 @@ def test_the_plans_of_a_round_are_written_before_any_is_run(
     with pytest.raises(StopError):
         run_pilots(campaign(swept, tmp_path, on_run=stop))
     record = json.loads((tmp_path / "scratch" / "plans.json").read_text())
-    assert list(record["rounds"]) == ["explore"] and len(record["rounds"]["explore"]) == 5
+    assert list(record["rounds"]) == ["explore"] and len(record["rounds"]["explore"]) == 7
     (tmp_path / "scratch" / "plans.json").write_text("{")  # damaged: they are made anew, the same
     with pytest.raises(StopError):
         run_pilots(campaign(swept, tmp_path, on_run=stop))

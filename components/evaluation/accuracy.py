@@ -74,11 +74,16 @@ def best_configurations(sweep_histories: Sequence[History]) -> dict[str, float]:
 
 def best_baseline(sweep_histories: Sequence[History]) -> tuple[str, float]:
     """(scheduler, peak lr) of the best configuration of the whole sweep, by the same rule."""
+    return ranked_baselines(sweep_histories)[0]
+
+
+def ranked_baselines(sweep_histories: Sequence[History]) -> list[tuple[str, float]]:
+    """(scheduler, peak lr) of every scheduler's best configuration, best scheduler first."""
     best = _best(sweep_histories)
     if not best:
         raise EvaluationError("the sweep has no baseline run; run `lode sweep` first")
-    name = max(sorted(best), key=lambda scheduler: _score(best[scheduler]))
-    return name, best[name].peak_lr
+    names = sorted(best, key=lambda scheduler: (-_score(best[scheduler]), scheduler))
+    return [(name, best[name].peak_lr) for name in names]
 
 
 def best_run(sweep_histories: Iterable[History]) -> History:

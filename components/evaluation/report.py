@@ -363,9 +363,10 @@ def _pilots(evaluation: Mapping[str, Any]) -> list[str]:
     baseline = pilots["baseline"]
     name = f"{label(baseline['scheduler'])} {baseline['peak_lr']:g}"
     cost = (
-        f"{pilots['runs']} pilots tried schedules before the fit: {budget['explore']} of random "
-        f"shape, 2 × {budget['propose']} proposed by LODE and judge, the others to choose and "
-        f"confirm a finalist. They took {_duration(pilots['seconds'])} of training, the sweep "
+        f"{pilots['runs']} pilots tried schedules before the fit: {budget.get('finer', 0)} of the "
+        f"sweep's at peaks between its grid's, {budget['explore']} of random shape, 2 × "
+        f"{budget['propose']} proposed by LODE and judge, the others to choose and confirm a "
+        f"finalist. They took {_duration(pilots['seconds'])} of training, the sweep "
         f"{_duration(evaluation['sweep']['seconds'])}."
     )
     if gain["mean"] is None:

@@ -105,7 +105,7 @@ def pilots(adopted: bool = True) -> dict:
     shapes = [[0.01 * k] * (POINTS + 1) for k in (1, 2, 3)]
     return {
         "runs": 100, "diverged": 1, "seconds": 240.0, "adopted": adopted,
-        "budget": {"explore": 25, "propose": 12, "screen": 5, "confirm": 18},
+        "budget": {"finer": 8, "explore": 13, "propose": 12, "screen": 5, "confirm": 18},
         "baseline": {"scheduler": "onecycle", "peak_lr": 0.05, "plan": [0.05] * (POINTS + 1)},
         "gain": {"mean": 0.0116, "error": 0.002, "n": 18},
         "finalists": [{"plan": plan, "screened": 0.9} for plan in shapes],

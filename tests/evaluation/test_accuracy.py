@@ -8,6 +8,7 @@ from components.evaluation.accuracy import (
     best_configurations,
     best_run,
     configurations,
+    ranked_baselines,
     results,
 )
 from components.evaluation.walltime import relative_cost, seconds_per_epoch, total_seconds
@@ -16,7 +17,11 @@ from components.evaluation.walltime import relative_cost, seconds_per_epoch, tot
 def test_the_best_mean_over_seeds_is_chosen_per_scheduler(synthetic):
     chosen = best_configurations(synthetic.sweep())
     assert chosen == {"constant": 0.01, "cosine": 0.01, "exp-decay": 0.01, "onecycle": 0.05}
-    assert best_baseline(synthetic.sweep()) == ("onecycle", 0.05)
+    ranked = ranked_baselines(synthetic.sweep())
+    assert ranked[0] == best_baseline(synthetic.sweep()) == ("onecycle", 0.05)
+    assert dict(ranked) == chosen
+    merit = {(c.scheduler, c.peak_lr): c.validation.mean for c in configurations(synthetic.sweep())}
+    assert [merit[one] for one in ranked] == sorted((merit[one] for one in ranked), reverse=True)
 
 
 def test_one_lucky_seed_does_not_win(synthetic):
