@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+# Seconds for a flow run that takes 60 to 180: CI's machine may be a slow one, or a busy one.
+PATIENCE = 500
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -81,8 +83,8 @@ class Production:
     def run(self, run_id: str) -> dict[str, Any]:
         return dict(ask(f"{self.api}/flow_runs/{run_id}"))
 
-    def end_of(self, run_id: str, seconds: float = 280) -> dict[str, Any]:
-        """The flow run when it has ended."""
+    def end_of(self, run_id: str, seconds: float = PATIENCE) -> dict[str, Any]:
+        """The flow run when it has ended; if it does not, the error says how far everything got."""
 
         def ended() -> dict[str, Any] | None:
             try:
@@ -91,7 +93,19 @@ class Production:
                 return None
             return run if run["state_type"] in FINAL else None
 
-        return dict(until(ended, seconds, f"the end of flow run {run_id}"))
+        try:
+            return dict(until(ended, seconds, f"the end of flow run {run_id}"))
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.everything()}") from None
+
+    def everything(self) -> str:
+        """State and last lines of every flow run, and what the machine is doing."""
+        lines = [f"load {os.getloadavg()}"]
+        for run in self.runs():
+            if run["state_type"] != "SCHEDULED" or run["start_time"]:
+                lines += [f"== {run['name']} {run['id']}: {run['state_name']}, {run['start_time']}"]
+                lines += self.log(run["id"]).splitlines()[-15:]
+        return "\n".join(lines)
 
     def runs(self, **filters: Any) -> list[dict[str, Any]]:
         return list(ask(f"{self.api}/flow_runs/filter", {"flow_runs": filters}))
@@ -104,7 +118,7 @@ class Production:
         """A run's lines reach the server in batches, the last ones after the run's end."""
         until(lambda: text in self.log(run_id), seconds, f"{text!r} in the log of {run_id}")
 
-    def wait_until_idle(self, seconds: float = 280) -> None:
+    def wait_until_idle(self, seconds: float = PATIENCE) -> None:
         """No flow run is under way, a failed run's other shards included."""
         busy = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
         until(lambda: not self.runs(state=busy), seconds, "the end of all flow runs")

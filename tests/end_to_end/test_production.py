@@ -27,7 +27,7 @@ import pytest
 from components.training.history import read_histories, read_history, write_history
 from components.training.run import RunSpec
 
-from .production import Production, ask, kill_session, serve, until
+from .production import PATIENCE, Production, ask, kill_session, serve, until
 
 TASK = "mnist1d-cnn"
 SCREENSHOTS = Path(os.environ.get("LODE_SCREENSHOTS", "build/screenshots"))
@@ -43,7 +43,7 @@ execution: {mode: workers, runs_per_shard: 3}
 """
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(not Path("/proc").exists(), reason="looks for servers in /proc"),
 ]
 
@@ -62,7 +62,7 @@ def production(needs_system: Any) -> Iterator[Production]:
     shutil.rmtree(folder)
 
 
-def completed(production: Production, run_id: str, seconds: float = 280) -> dict[str, Any]:
+def completed(production: Production, run_id: str, seconds: float = PATIENCE) -> dict[str, Any]:
     run = production.end_of(run_id, seconds)
     assert run["state_type"] == "COMPLETED", production.log(run_id) + str(run["state"])
     return run
@@ -139,13 +139,13 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Pro
             if run["work_pool_name"] == "gpu" and run["name"] in log
         ]  # fmt: skip
 
-    until(at_work, 120, "a shard on the second worker")
+    until(at_work, PATIENCE, "a shard on the second worker")
     time.sleep(6)  # in the middle of a training
     killed = at_work()
     kill_session(second.pid)
     second.wait()
     assert len(killed) == 1
-    completed(production, run_id, 500)
+    completed(production, run_id)
     sweep = [
         h for h in read_histories(production.root / "data/histories" / TASK)
         if h.meta["updates"] == 3000
@@ -172,10 +172,10 @@ def test_flows_go_on_when_mlflow_and_postgresql_are_killed(production: Productio
     def trained() -> int:
         return sum(h.meta["updates"] == 60 for h in read_histories(histories))
 
-    until(lambda: trained() >= 1, 120, "the first run of the sweep")
+    until(lambda: trained() >= 1, PATIENCE, "the first run of the sweep")
     os.kill(production.server_pid("mlflow"), signal.SIGKILL)
     os.kill(production.server_pid("postgres"), signal.SIGINT)
-    completed(production, run_id, 400)
+    completed(production, run_id)
     assert trained() == 4
     [experiment] = ask(
         f"{uri}/api/2.0/mlflow/experiments/search",

@@ -26,7 +26,7 @@ SETTINGS = """
 task: mnist1d-cnn
 training: {updates: 20, points: 10, train_samples: 200, device: cpu}
 sweep: {schedulers: [constant, onecycle], peak_lrs: [0.01], seeds: [0, 1]}
-lode: {fit: {updates: 10}, scheduler: {mu: 3, n: 2}}
+lode: {fit: {updates: 10}, judge: {updates: 20}, scheduler: {mu: 3, n: 2}}
 evaluation: {seeds: [100, 101], sharpness: none}
 """
 
@@ -79,14 +79,20 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, di
     assert still_running(facts["processes"]) == []
 
 
+@pytest.mark.timeout(600)
 def test_a_flow_run_shows_in_both(serving: tuple[Path, dict[str, Any]]) -> None:
     folder, urls = serving
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "flows"], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert urls["prefect"] in done.stderr
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows"], cwd=folder, env=environment, timeout=500,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        pytest.fail((error.output or b"").decode())  # how far it got
+    printed = done.stdout.decode()
+    assert done.returncode == 0, printed
+    assert urls["prefect"] in printed
 
     completed = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}  # nights are scheduled
     [run] = ask(f"{urls['prefect']}/api/flow_runs/filter", completed)
