@@ -21,7 +21,7 @@ from components.files import atomic_path, write_text
 from components.lode import fused
 from components.lode.channels import Channels
 from components.lode.errors import LODEError
-from components.lode.solver import dopri5, grid_steps, interpolate
+from components.lode.solver import dopri5, grid_steps, interpolate, local_error
 
 ENCODERS = ("ode-rnn", "gru")
 SOLVERS = ("rk4", "dopri5")
@@ -174,10 +174,18 @@ class LODE(nn.Module):
 
     def latents(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
         """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3."""
+        return self.latents_with_error(z0, times)[0]
+
+    def latents_with_error(
+        self, z0: torch.Tensor, times: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`latents`, and the solver's local error at every pair of steps, (≥ 0, B, latent): none
+        from `dopri5`, which sees to its own."""
         if self.config.solver == "dopri5":
-            return dopri5(self.field, z0, times)
+            return dopri5(self.field, z0, times), z0.new_empty(0, *z0.shape)
         steps = self.config.solver_steps
-        return interpolate(*self._nodes(z0, times, steps), times, steps)
+        nodes, slopes = self._nodes(z0, times, steps)
+        return interpolate(nodes, slopes, times, steps), local_error(nodes, slopes, 1 / steps)
 
     def decode(self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None) -> torch.Tensor:
         """(B, K, 3) standardised, at `times` (K,) from the latent at t = 0. Equation 4.

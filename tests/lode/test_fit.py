@@ -20,7 +20,15 @@ from components.lode import fit as fit_module
 from components.lode import quality
 from components.lode.channels import LR, METRIC, NAMES
 from components.lode.errors import LODEError
-from components.lode.fit import CHECKPOINT, FitConfig, FitResult, fit, one_cycle, path_length
+from components.lode.fit import (
+    CHECKPOINT,
+    FitConfig,
+    FitResult,
+    error_penalty,
+    fit,
+    one_cycle,
+    path_length,
+)
 from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
 from components.lode.model import CONFIG, LODE, WEIGHTS
 from components.lode.scheduler import LODEScheduler
@@ -349,6 +357,33 @@ def test_the_path_penalty_shortens_paths(histories: list[History], tmp_path: Pat
         latents = lode.latents(lode.encode_series(times, series), times)
         lengths.append(float(path_length(latents.detach()).mean()))
     assert lengths[1] < 0.8 * lengths[0]
+
+
+def test_the_error_penalty_is_in_units_of_the_spread() -> None:
+    path = torch.zeros(2, 4, 2)
+    path[0, :, 0], path[1, :, 0] = 3.0, -3.0  # a spread of 3, and of nothing in the second axis
+    errors = torch.zeros(5, 2, 2)
+    errors[0, 0, 0] = 6.0
+    assert error_penalty(errors, path).item() == pytest.approx(4 / 10)
+    assert error_penalty(10 * errors, 10 * path).item() == pytest.approx(4 / 10)
+    assert error_penalty(errors[:0], path).item() == 0
+
+
+def test_the_error_penalty_keeps_the_grid_fine_enough(
+    histories: list[History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = []
+    for penalty in (0.0, fit_module.ERROR_PENALTY):
+        monkeypatch.setattr(fit_module, "ERROR_PENALTY", penalty)
+        settings = FitConfig(updates=300, path_penalty=0.0)
+        folder = tmp_path / str(penalty)
+        lode = fit(histories, folder=folder, mu=4, settings=settings, solver_steps=4).lode
+        series = np.stack([h.points[list(NAMES)].to_numpy() for h in histories])
+        times = np.arange(1, 31) / 30
+        z0 = lode.encode_series(times, series)
+        with torch.no_grad():
+            errors.append(float((lode.decode(z0, times) - lode.decode(z0, times, 64)).std()))
+    assert errors[1] < 0.5 * errors[0]
 
 
 class Exact:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.lode import fused
 from components.lode.errors import LODEError
-from components.lode.solver import dopri5, grid_steps, interpolate, rk4, rk4_nodes
+from components.lode.solver import dopri5, grid_steps, interpolate, local_error, rk4, rk4_nodes
 
 ROTATION = torch.tensor([[-0.3, 2.0], [-2.0, -0.3]], dtype=torch.float64)
 Z0 = torch.tensor([[1.0, 0.0], [0.5, -2.0]], dtype=torch.float64)
@@ -45,6 +45,23 @@ def test_the_error_falls_with_the_fourth_power_of_the_step() -> None:
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(3.7 < order < 4.3 for order in orders), orders
     assert errors[-1] < 1e-5
+
+
+def test_the_local_error_falls_with_the_fifth_power_of_the_step() -> None:
+    errors = []
+    for steps in (8, 16, 32, 64):
+        found = local_error(*rk4_nodes(lambda z: z @ ROTATION.t(), Z0, steps, 1 / steps), 1 / steps)
+        assert found.shape == (steps - 1, 2, 2)
+        errors.append(float(found.abs().max()))
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
+    assert all(4.5 < order < 5.5 for order in orders), orders
+
+
+def test_the_local_error_is_zero_where_simpsons_rule_is_exact() -> None:
+    h, t = 0.1, torch.arange(6.0, dtype=torch.float64)[:, None, None] * 0.1
+    assert local_error(t**4, 4 * t**3, h).abs().max() < 1e-15
+    assert local_error(t**5, 5 * t**4, h).abs().max() > 1e-7
+    assert len(local_error(t[:2], t[:2], h)) == 0, "a single step says nothing"
 
 
 def test_output_at_the_nodes_is_the_nodes_themselves() -> None:
