@@ -158,8 +158,8 @@ def test_the_pilots_are_counted_and_their_plan_is_what_runs_begin_with(finished:
 def test_fresh_seeds_are_neither_the_sweeps_nor_the_evaluations(finished: Path) -> None:
     settings = tiny(evaluation__seeds=[2, 4])
     asked = steps._pilots(settings, Workspace(finished))
-    assert asked.fresh == [3, 5, 6, 7, 8]
-    assert asked.budget.screen + asked.budget.confirm == 5
+    assert asked.fresh == [3, 5, 6, 7]
+    assert asked.budget.screen + asked.budget.confirm == 4
 
 
 def test_without_pilots_it_is_said_and_the_fit_goes_on(finished: Path, copy: Workspace) -> None:
