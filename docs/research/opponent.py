@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.evaluation.accuracy import best_configurations, configurations
+from components.evaluation.accuracy import best_configurations, configurations, ranked_baselines
 from components.progress import progress
 from components.settings import load
 from components.steps import evaluation_template, sweep_plan, sweep_run_ids
@@ -31,11 +31,9 @@ FAMILIES, PEAKS, REACH = 2, 10, 2.5
 
 def finer(sweep: list[History]) -> list[tuple[str, float]]:
     """The configurations of the finer search."""
-    best = best_configurations(sweep)
-    merit = {(c.scheduler, c.peak_lr): c.validation.mean or 0.0 for c in configurations(sweep)}
-    families = sorted(best, key=lambda name: -merit[name, best[name]])[:FAMILIES]
     factors = np.geomspace(1 / REACH, REACH, PEAKS)
-    return [(name, float(f"{best[name] * f:.3g}")) for name in families for f in factors]
+    families = ranked_baselines(sweep)[:FAMILIES]
+    return [(name, float(f"{best * f:.3g}")) for name, best in families for f in factors]
 
 
 def run(jobs: list[Job], title: str) -> list[History]:

@@ -101,7 +101,11 @@ class Production:
     def everything(self) -> str:
         """State and last lines of every flow run, and what the machine is doing."""
         lines = [f"load {os.getloadavg()}"]
-        for run in self.runs():
+        try:
+            runs = self.runs()
+        except OSError as error:  # it may be the server that hangs
+            return f"{lines[0]}, and Prefect does not answer: {error}"
+        for run in runs:
             if run["state_type"] != "SCHEDULED" or run["start_time"]:
                 lines += [f"== {run['name']} {run['id']}: {run['state_name']}, {run['start_time']}"]
                 lines += self.log(run["id"]).splitlines()[-15:]
