@@ -36,7 +36,7 @@ METRIC_WEIGHT = 3.0
 # Of the solver's local error (Pal et al. 2021, Opening the Blackbox): few log points leave the
 # field free to become so steep between them that the grid cannot follow it.
 ERROR_PENALTY = 100.0
-RECIPE = 5  # raised when a change makes the same settings fit differently: old checkpoints void
+RECIPE = 6  # raised when a change makes the same settings fit differently: old checkpoints void
 
 
 @dataclass(frozen=True)
@@ -246,11 +246,13 @@ class _Training:
     def _batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Times (B, L) and windows (B, L, 3) to encode, whole series (B, T, 3) to decode.
 
-        One length per update, so that a batch stacks: what the scheduler will encode, the half
-        that Table A1 shows, everything, or anything. Half of the windows begin the run.
+        One length per update, so that a batch stacks: what the scheduler will encode, what
+        Table A1 shows (of a run of few points that is a shorter window than the scheduler's),
+        everything, or anything. Half of the windows begin the run.
         """
         points, runs = self.config.points, len(self.fitted)
-        lengths = (self.mu, self.mu, max(2, points // 2), points, int(rng.integers(2, points + 1)))
+        few, half = (quality.window_points(share, points) for share in quality.OBSERVED)
+        lengths = (self.mu, few, half, points, int(rng.integers(2, points + 1)))
         length = lengths[rng.integers(len(lengths))]
         size = min(self.settings.batch_size, runs)
         rows = np.arange(runs) if size == runs else rng.choice(runs, size, replace=False)
@@ -273,8 +275,9 @@ class _Training:
     def _held_out_error(self) -> float:
         """Mean squared standardised error over windows of the lengths that matter."""
         points, mu = self.config.points, self.mu
-        windows = [(share * (points - mu) // 4, mu) for share in range(4)]
-        windows += [(0, max(2, points // 2)), (0, points)]
+        seen = (quality.window_points(share, points) for share in (*quality.OBSERVED, 1.0))
+        windows = {(share * (points - mu) // 4, mu): None for share in range(4)}
+        windows |= dict.fromkeys((0, length) for length in seen)  # each once, in this order
         total = 0.0
         for start, length in windows:
             part = slice(start, start + length)

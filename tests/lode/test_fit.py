@@ -359,6 +359,27 @@ def test_the_path_penalty_shortens_paths(histories: list[History], tmp_path: Pat
     assert lengths[1] < 0.8 * lengths[0]
 
 
+def test_windows_are_of_the_lengths_that_are_used(
+    histories: list[History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 30 points the scheduler reads 4, and Table A1 shows 2 (5 %) and 15 (50 %)."""
+    drawn: list[int] = []
+    begun: list[bool] = []
+    encode = LODE.encode
+
+    def spy(lode: LODE, times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            drawn.append(times.shape[1])
+            begun.extend((times[:, 0] * 30 < 1.5).tolist())
+        return encode(lode, times, x)
+
+    monkeypatch.setattr(LODE, "encode", spy)
+    fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=200))
+    for length in (2, 4, 15, 30):
+        assert drawn.count(length) > 20  # a fifth each
+    assert len(set(drawn)) > 10 and np.mean(begun) > 0.5
+
+
 def test_the_error_penalty_is_in_units_of_the_spread() -> None:
     path = torch.zeros(2, 4, 2)
     path[0, :, 0], path[1, :, 0] = 3.0, -3.0  # a spread of 3, and of nothing in the second axis
