@@ -3,7 +3,8 @@
     .venv/bin/python docs/results/table_a1.py ../r1/params.yaml ../r2/params.yaml …
 
 Reads what `lode sweep` and `lode fit` left below each settings' folder. A row's first three cells
-are relative MSE on held-out runs with 5 % / 50 % of them seen. The last two are of the sweep's
+are relative MSE on held-out runs with 5 % / 50 % of them seen, the fourth that of the metric on
+fitted runs (the paper says of none that they were held out). The last two are of the sweep's
 validation metric, in the same unit: the error of predicting each run by the mean of its
 configuration's other seeds (what seeds scatter; a LODE, which sees the run, may do better), and
 the variance of the noise from one log point to the next (a sixth of the mean squared second
@@ -47,18 +48,21 @@ def floors(settings: Settings, workspace: Workspace) -> tuple[float, float]:
 def row(params: Path) -> str:
     settings, workspace = load(params), Workspace(params.resolve().parent)
     table = LODE.load(workspace.lode(settings.task)).config.fit["table_a1"]
-    few, half = (table[share]["held_out"] for share in ("5%", "50%"))
-    order = ("train_loss", "log_lr", "val_metric")
-    cells = [f"{few[n]['mean']:.3f} / {half[n]['mean']:.3f}" for n in order]
+    order = [("held_out", name) for name in ("train_loss", "log_lr", "val_metric")]
+    cells = [
+        " / ".join(f"{table[share][part][name]['mean']:.3f}" for share in ("5%", "50%"))
+        for part, name in [*order, ("fitted", "val_metric")]
+    ]
     cells += [f"{floor:.3f}" for floor in floors(settings, workspace)]
-    return f"| {params.parent.name} | {few['train_loss']['runs']} | {' | '.join(cells)} |"
+    runs = table["5%"]["held_out"]["train_loss"]["runs"]
+    return f"| {params.parent.name} | {runs} | {' | '.join(cells)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("params", type=Path, nargs="+")
     print("| folder | held-out runs | train loss | learning rate (log) | validation metric | "
-          "other seeds | noise |\n|---|---|---|---|---|---|---|")  # fmt: skip
+          "the same, fitted | other seeds | noise |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
     for params in parser.parse_args().params:
         print(row(params))
 
