@@ -62,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("params", type=Path, nargs="+")
     print("| folder | held-out runs | train loss | learning rate (log) | validation metric | "
-          "the same, fitted | other seeds | noise |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+          "the same, fitted | other seeds | noise |\n" + 8 * "|---" + "|")  # fmt: skip
     for params in parser.parse_args().params:
         print(row(params))
 
