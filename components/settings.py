@@ -214,7 +214,7 @@ class LodeSettings(_Section):
     its judge can be believed; `paper` is Algorithm 1 as printed, fitted on the sweep alone.
     `solver_steps`: RK4 steps over one training length; the fit keeps its field so smooth that 32
     decode to 1e-3 standard deviations (rms) of the exact solution. 16 fit in two thirds of
-    the time and are off by 2e-4 (100 log points) to 5e-2 (the 50 of a short run).
+    the time and are off by 1e-4 to 4e-3 (100 log points) and 2e-2 (the 50 of a short run).
     """
 
     controller: Literal["default", "paper"] = "default"
