@@ -19,7 +19,7 @@ from torch import nn
 
 from components.files import atomic_path, write_text
 from components.lode import fused
-from components.lode.channels import Channels
+from components.lode.channels import LR, Channels
 from components.lode.errors import LODEError
 from components.lode.solver import dopri5, grid_steps, interpolate, local_error
 
@@ -42,6 +42,7 @@ class LODEConfig:
         encoder, latent, hidden, solver, solver_steps: the architecture; see `params.yaml`.
         most_read: longer windows are averaged to so many observations first: a point of 600 says
             little that its neighbours don't, and the encoder reads one after the other.
+        reads_slope: the encoder is told how fast the learning rate changes, too.
         task: the task it was fitted on.
         histories_digest: `training.history.digest` of what it saw.
         initial_schedule: T learning rates of the best configuration fitted, one per log interval.
@@ -57,6 +58,7 @@ class LODEConfig:
     solver: str = "rk4"
     solver_steps: int = 32
     most_read: int = 25
+    reads_slope: bool = True
     task: str = ""
     histories_digest: str = ""
     initial_schedule: tuple[float, ...] = ()
@@ -92,11 +94,16 @@ class Encoder(nn.Module):
     `ode-rnn`: between observations the hidden state follows a learned ODE, one Euler step per
     gap, and `EULER_STEPS` more from the window's first observation back to t = 0. `gru`: only
     the updates at the observations, as in the authors' code.
+
+    Beyond the paper's three channels it reads `slope` of the learning rate: over the first 5 % of a
+    run a cosine falls by half a percent, which the rate itself hardly tells from a constant.
     """
 
-    def __init__(self, kind: str, hidden: int, latent: int) -> None:
+    def __init__(self, kind: str, hidden: int, latent: int, reads_slope: bool = True) -> None:
         super().__init__()
-        self.cell = nn.GRUCell(4, hidden)  # a container: `fused.scan` does the arithmetic
+        self.reads_slope = reads_slope
+        # A container: `fused.scan` does the arithmetic.
+        self.cell = nn.GRUCell(4 + reads_slope, hidden)
         self.drift = (
             nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, hidden))
             if kind == "ode-rnn"
@@ -105,7 +112,8 @@ class Encoder(nn.Module):
         self.readout = nn.Linear(hidden, latent)
 
     def forward(self, times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        backward = torch.cat((times[..., None], x), -1).flip(1).transpose(0, 1)
+        read = (times[..., None], x, slope(times, x)) if self.reads_slope else (times[..., None], x)
+        backward = torch.cat(read, -1).flip(1).transpose(0, 1)
         drive = nn.functional.linear(backward, self.cell.weight_ih, self.cell.bias_ih)
         weights: list[Any] = [self.cell.weight_hh, self.cell.bias_hh]
         if self.drift is None:
@@ -124,6 +132,21 @@ class Encoder(nn.Module):
         # Nothing is known before the latest observation, so no time passes before it.
         steps = torch.cat((torch.zeros_like(times[:, :1]), between, to_zero), 1)
         return steps.t()[..., None].contiguous()
+
+
+def slope(times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """How fast the learning rate's channel changed up to each observation, (B, L, 1).
+
+    Of times (B, L) and x (B, L, 3) standardised; at the first observation the change from there to
+    the second, or 0 where there is none.
+
+    In a training length a schedule moves by 0.1 (a cosine's beginning) to hundreds (its end) of
+    standard deviations: the inverse hyperbolic sine keeps their signs and orders of magnitude.
+    """
+    if times.shape[1] < 2:
+        return torch.zeros_like(x[..., :1])
+    change = x[..., LR].diff(dim=1) / times.diff(dim=1)
+    return torch.asinh(5 * torch.cat((change[:, :1], change), 1))[..., None]
 
 
 def thinned(times: torch.Tensor, x: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -156,7 +179,7 @@ class LODE(nn.Module):
     def __init__(self, config: LODEConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.encoder, config.hidden, config.latent)
+        self.encoder = Encoder(config.encoder, config.hidden, config.latent, config.reads_slope)
         # Paper A.3: 2 layers of 20 units with tanh, autonomous.
         self.field = nn.Sequential(
             nn.Linear(config.latent, config.hidden),
@@ -290,7 +313,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise LODEError(
             f"{path}: format {found!r}, this version reads {FORMAT}; run `lode fit` again"
         )
-    raw.setdefault("most_read", 50)  # of every LODE saved before it was written down
+    # Of every LODE saved before they were written down.
+    raw.setdefault("most_read", 50)
+    raw.setdefault("reads_slope", False)
     missing = {"weights_sha256", *(f.name for f in fields(LODEConfig))} - set(raw)
     if missing:
         raise LODEError(f"{path}: {sorted(missing)} missing; run `lode fit` again")

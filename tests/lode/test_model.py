@@ -14,7 +14,7 @@ import torch
 from components.lode import fused
 from components.lode.channels import Channels
 from components.lode.errors import LODEError
-from components.lode.model import CONFIG, EULER_STEPS, LODE, WEIGHTS, LODEConfig
+from components.lode.model import CONFIG, EULER_STEPS, LODE, WEIGHTS, LODEConfig, slope
 
 CHANNELS = Channels(-0.01, 1e-4, (1e-9, 0.1), (-0.5, 0.6, -4.0), (1.2, 0.2, 2.0))
 CONFIGURATION = LODEConfig(CHANNELS, points=20, initial_schedule=(0.1, 0.05))
@@ -66,9 +66,10 @@ def test_the_encoder_reads_from_the_latest_to_the_earliest_and_back_to_zero() ->
     x = torch.randn(1, 3, 3, dtype=torch.float64)
     drift, h = encoder.drift, torch.zeros(1, 20, dtype=torch.float64)
     assert drift is not None
+    read = torch.cat((times[..., None], x, slope(times, x)), -1)
     for j, gap in ((2, 0.0), (1, 0.15), (0, 0.05)):
         h = h - gap * drift(h)
-        h = encoder.cell(torch.cat((times[:, j : j + 1], x[:, j]), 1), h)
+        h = encoder.cell(read[:, j], h)
     for _ in range(EULER_STEPS):
         h = h - 0.3 / EULER_STEPS * drift(h)
     assert torch.allclose(lode.encode(times, x), encoder.readout(h), atol=1e-12)
@@ -79,10 +80,22 @@ def test_the_gru_encoder_has_no_ode_between_observations() -> None:
     x = torch.randn(1, 3, 3, dtype=torch.float64)
     times = torch.tensor([[0.3, 0.35, 0.5]], dtype=torch.float64)
     h = torch.zeros(1, 20, dtype=torch.float64)
+    read = torch.cat((times[..., None], x, slope(times, x)), -1)
     for j in (2, 1, 0):
-        h = lode.encoder.cell(torch.cat((times[:, j : j + 1], x[:, j]), 1), h)
+        h = lode.encoder.cell(read[:, j], h)
     assert torch.allclose(lode.encode(times, x), lode.encoder.readout(h), atol=1e-12)
     assert lode.encoder.drift is None
+
+
+def test_the_slope_is_the_rates_change_by_time() -> None:
+    times = torch.tensor([[0.1, 0.2, 0.4], [0.5, 0.6, 0.7]])
+    x = torch.zeros(2, 3, 3)
+    x[0, :, 2] = torch.tensor([1.0, 0.8, 0.2])  # -2 and -3 in a training length
+    x[:, :, :2] = torch.randn(2, 3, 2)  # neither the loss's nor the metric's is read
+    expected = torch.tensor([-10.0, -10.0, -15.0]).asinh()
+    assert torch.allclose(slope(times, x)[0, :, 0], expected, atol=1e-5)
+    assert torch.equal(slope(times, x)[1], torch.zeros(3, 1))
+    assert torch.equal(slope(times[:, :1], x[:, :1]), torch.zeros(2, 1, 1))
 
 
 def test_windows_of_a_batch_do_not_see_each_other() -> None:
@@ -107,12 +120,16 @@ def test_a_long_window_is_read_as_the_means_of_its_stretches(length: int, most: 
     assert torch.allclose(lode.encode(times, x), lode.encoder(short_times, short), atol=1e-6)
 
 
-def test_a_lode_from_before_most_read_reads_as_much_as_it_did(tmp_path: Path) -> None:
-    model(most_read=50).save(tmp_path)
+def test_a_lode_of_before_reads_what_it_did(tmp_path: Path) -> None:
+    old = model(most_read=50, reads_slope=False)
+    old.save(tmp_path)
     raw = json.loads((tmp_path / CONFIG).read_text())
-    del raw["most_read"]
+    del raw["most_read"], raw["reads_slope"]
     (tmp_path / CONFIG).write_text(json.dumps(raw))
-    assert LODE.load(tmp_path).config.most_read == 50
+    loaded, at = LODE.load(tmp_path), np.linspace(0, 1, 5)
+    assert loaded.config == old.config
+    assert loaded.encoder.cell.input_size == 4  # as the authors' does
+    assert np.array_equal(loaded.predict(TIMES, SERIES, at), old.predict(TIMES, SERIES, at))
 
 
 def test_coarse_is_fewer_steps_and_never_more_than_the_models_own() -> None:
