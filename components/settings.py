@@ -78,7 +78,9 @@ class TrainingSettings(_Section):
 class SweepSettings(_Section):
     """The runs the LODE learns from: schedulers × peak lrs × seeds (section 5.4, Table 4).
 
-    `schedulers`: the paper's four; `linear` and `warmup-stable-decay` may be added.
+    `schedulers`: the paper's four; `linear` and `warmup-stable-decay` may be added. `seeds`: five
+    were enough to find better plans; a LODE that is to foretell other runs as well as the paper's
+    Table A1 needs ten to twenty (docs/results/replications.md).
     """
 
     sampler: Literal["grid", "tpe"] = "grid"
