@@ -99,7 +99,7 @@ class Encoder(nn.Module):
     run a cosine falls by half a percent, which the rate itself hardly tells from a constant.
     """
 
-    def __init__(self, kind: str, hidden: int, latent: int, reads_slope: bool = True) -> None:
+    def __init__(self, kind: str, hidden: int, latent: int, reads_slope: bool) -> None:
         super().__init__()
         self.reads_slope = reads_slope
         # A container: `fused.scan` does the arithmetic.

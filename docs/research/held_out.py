@@ -2,9 +2,9 @@
 
     .venv/bin/python docs/research/held_out.py --fit ../a/params.yaml --test ../b/params.yaml …
 
-After `lode sweep` in each of the folders: sweeps of one setting with different seeds. The fit is
-the first settings' own (`lode.fit`, the largest seed held out to stop by), on the sweeps alone.
-Prints the relative MSE of validation metric, train loss and learning rate (log) with 5 % and 50 %
+After `lode sweep` and `lode validate` in each folder: sweeps of one setting, with other seeds. The
+fit is the first settings' own (`lode.fit`, default architecture), on the sweeps alone. Prints the
+relative MSE of validation metric, train loss and learning rate (log) with 5 % and 50 %
 of every run seen, mean and standard error over the test runs, the metric's median, its error over
 the part that was not seen, and two yardsticks of the metric: the error of predicting every run by
 the mean of its configuration's fitted runs, and that of a ridge regression per configuration on
@@ -90,6 +90,12 @@ def main() -> None:
     taken = {run.run_id for run in fitted}
     tested = [run for run in tested if run.run_id not in taken]
     settings = load(options.fit[0]).lode
+    known, shown = ({run.configuration for run in runs} for runs in (fitted, tested))
+    if known != shown:
+        parser.error(
+            f"{len(fitted)} runs to fit and {len(tested)} to test are not of the same "
+            "configurations; name sweeps of one grid, with seeds of their own to test"
+        )
     with TemporaryDirectory() as folder:
         lode = fit(
             fitted,
@@ -97,7 +103,8 @@ def main() -> None:
             mu=settings.scheduler.mu,
             settings=FitConfig(**settings.fit.model_dump()),
         ).lode
-    kept = [run for run in fitted if run.meta["seed"] != seeds[-1]]
+    stop_by = seeds[len(seeds) - settings.fit.held_out_seeds :]
+    kept = [run for run in fitted if run.meta["seed"] not in stop_by]
     report(lode, kept, tested)
 
 
