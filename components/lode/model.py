@@ -197,18 +197,24 @@ class LODE(nn.Module):
 
     def latents(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
         """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3."""
-        return self.latents_with_error(z0, times)[0]
-
-    def latents_with_error(
-        self, z0: torch.Tensor, times: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """`latents`, and the solver's local error at every pair of steps, (≥ 0, B, latent): none
-        from `dopri5`, which sees to its own."""
         if self.config.solver == "dopri5":
-            return dopri5(self.field, z0, times), z0.new_empty(0, *z0.shape)
+            return dopri5(self.field, z0, times)
+        return interpolate(*self._nodes(z0, times), times, self.config.solver_steps)
+
+    def decode_along(
+        self, z0: torch.Tensor, times: np.ndarray, along: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What a fit needs, of one solve: `decode` at `times` (K,), `latents` at `times[along]`,
+        and the solver's local error at every pair of steps, (≥ 0, B, latent): none from `dopri5`,
+        which sees to its own."""
+        if self.config.solver == "dopri5":
+            latents = self.latents(z0, times)
+            return self.readout(latents), latents[:, along], z0.new_empty(0, *z0.shape)
         steps = self.config.solver_steps
-        nodes, slopes = self._nodes(z0, times, steps)
-        return interpolate(nodes, slopes, times, steps), local_error(nodes, slopes, 1 / steps)
+        nodes, slopes = self._nodes(z0, times)
+        latents = interpolate(nodes, slopes, times[along], steps)
+        decoded = self._read(nodes, slopes, times, steps)
+        return decoded, latents, local_error(nodes, slopes, 1 / steps)
 
     def decode(self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None) -> torch.Tensor:
         """(B, K, 3) standardised, at `times` (K,) from the latent at t = 0. Equation 4.
@@ -219,16 +225,21 @@ class LODE(nn.Module):
         if self.config.solver == "dopri5":
             return self.readout(self.latents(z0, times))
         steps = steps or self.config.solver_steps
-        nodes, slopes = self._nodes(z0, times, steps)
+        return self._read(*self._nodes(z0, times, steps), times, steps)
+
+    def _nodes(
+        self, z0: torch.Tensor, times: np.ndarray, steps: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        steps = steps or self.config.solver_steps
+        weights = tuple(self.field.parameters())
+        return fused.rk4_mlp(z0, weights, grid_steps(times, steps), 1.0 / steps)
+
+    def _read(
+        self, nodes: torch.Tensor, slopes: torch.Tensor, times: np.ndarray, steps: int
+    ) -> torch.Tensor:
         # Readout and interpolation commute, and 3 channels are interpolated faster than 20.
         changes = slopes @ self.readout.weight.T
         return interpolate(self.readout(nodes), changes, times, steps)
-
-    def _nodes(
-        self, z0: torch.Tensor, times: np.ndarray, steps: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        weights = tuple(self.field.parameters())
-        return fused.rk4_mlp(z0, weights, grid_steps(times, steps), 1.0 / steps)
 
     @torch.no_grad()
     def encode_series(self, times: np.ndarray, series: np.ndarray) -> torch.Tensor:

@@ -18,7 +18,7 @@ import torch
 
 from components.lode import fit as fit_module
 from components.lode import quality
-from components.lode.channels import LR, METRIC, NAMES
+from components.lode.channels import LR, METRIC, NAMES, Channels
 from components.lode.errors import LODEError
 from components.lode.fit import (
     CHECKPOINT,
@@ -30,7 +30,7 @@ from components.lode.fit import (
     path_length,
 )
 from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
-from components.lode.model import CONFIG, LODE, WEIGHTS
+from components.lode.model import CONFIG, LODE, WEIGHTS, LODEConfig
 from components.lode.scheduler import LODEScheduler
 from components.training.history import History, digest, read_histories
 
@@ -345,6 +345,27 @@ def test_path_length_is_the_sum_of_segments_in_units_of_the_spread() -> None:
     spread = path[..., 0].std(correction=0)
     assert torch.allclose(path_length(path), torch.tensor([4.0, 16.0]) / spread, atol=1e-4)
     assert torch.allclose(path_length(100 * path), path_length(path), atol=1e-3)
+
+
+def test_a_long_runs_path_is_as_long_along_fewer_points() -> None:
+    times = np.arange(1, 601) / 600
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        lode = LODE(
+            LODEConfig(Channels.measure([np.random.default_rng(0).random((5, 3))]), points=600)
+        )
+        for parameter in lode.field.parameters():
+            parameter.data.mul_(8)  # paths that bend
+        z0 = torch.randn(8, 20)
+    few = np.linspace(0, 599, fit_module.PATH_POINTS).round().astype(int)
+    with torch.no_grad():
+        _, latents, _ = lode.decode_along(z0, times, few)
+        assert latents.shape == (8, 128, 20)
+        full = path_length(lode.latents(z0, times))
+    straight = (latents[:, -1] - latents[:, 0]).norm(dim=-1)
+    bent = latents.diff(dim=1).norm(dim=-1).sum(1)
+    assert (bent > 1.2 * straight).any(), "nothing to lose by fewer points"
+    assert torch.allclose(path_length(latents), full, rtol=5e-3)
 
 
 def test_the_path_penalty_shortens_paths(histories: list[History], tmp_path: Path) -> None:

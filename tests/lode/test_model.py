@@ -59,6 +59,18 @@ def test_decoding_is_reading_the_latents_out(solver: str) -> None:
     assert torch.allclose(lode.decode(z0, at), lode.readout(lode.latents(z0, at)), atol=1e-12)
 
 
+@pytest.mark.parametrize("solver", ["rk4", "dopri5"])
+def test_one_solve_gives_the_fit_all_it_needs(solver: str) -> None:
+    lode = model(solver=solver).double()
+    z0, at = torch.randn(4, 20, dtype=torch.float64), np.linspace(0.1, 1, 10)
+    along = np.array([0, 3, 9])
+    decoded, latents, local = lode.decode_along(z0, at, along)
+    assert torch.equal(decoded, lode.decode(z0, at))
+    # torchdiffeq passes the times in float64, but its steps differ with the times asked for
+    assert torch.allclose(latents, lode.latents(z0, at[along]), atol=1e-3)
+    assert local.shape == ((31, 4, 20) if solver == "rk4" else (0, 4, 20))
+
+
 def test_the_encoder_reads_from_the_latest_to_the_earliest_and_back_to_zero() -> None:
     lode = model().double()
     encoder = lode.encoder
