@@ -48,6 +48,8 @@ def run_all(
     Raises:
         WorkerDiedError: a worker was killed (out of memory?); call again to go on.
     """
+    from joblib import cpu_count  # knows a container's quota, too; half a second to import
+
     jobs = list(jobs)
     todo = {index: job for index, job in enumerate(jobs) if not job.path.exists()}
     done: dict[int, History] = {}
@@ -56,7 +58,7 @@ def run_all(
             done[index] = execute(job)
             on_history(job, done[index])
     if todo:
-        count = min(workers or _cores(), len(todo))
+        count = min(workers or cpu_count(), len(todo))
         with _executor(count) as executor:
             futures = {executor.submit(execute, job): index for index, job in todo.items()}
             for future in as_completed(futures):
@@ -98,7 +100,3 @@ def _die_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,5 +1,7 @@
 """Real runs of the embedded task, a few updates long."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +80,23 @@ def test_a_pool_gives_the_same_bits_as_one_process_and_repeats_nothing(
     run_all(jobs, workers=2)
     after = [one.path.stat().st_mtime_ns for one in jobs]
     assert after[0] == stamps[0] and after[2] == stamps[2] and after[1] > stamps[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
+def test_no_more_workers_than_a_container_may_use_cores() -> None:
+    """`docker run --cpus 0.5` writes such a file; the machine's cores are still seen."""
+    asks = (
+        "import sys; from pathlib import Path; from types import SimpleNamespace;"
+        "from components.training import pool;"
+        "pool._executor = lambda workers: sys.exit(f'workers: {workers}');"
+        "pool.run_all([SimpleNamespace(path=Path('none'))] * 9)"
+    )
+    quota = "mount -t tmpfs tmpfs /sys/fs/cgroup && echo 50000 100000 > /sys/fs/cgroup/cpu.max"
+    command = ["unshare", "--mount", "sh", "-c", f'{quota} && "$0" -c "$1"', sys.executable, asks]
+    found = subprocess.run(command, capture_output=True, text=True)
+    if "unshare" in found.stderr or "mount" in found.stderr:
+        pytest.skip("may not mount a file system of its own here")
+    assert "workers: 1\n" in found.stderr, found.stderr
 
 
 def test_a_device_that_is_not_there() -> None:
