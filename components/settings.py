@@ -128,7 +128,7 @@ class FitSettings(_Section):
     """The LODE's own training (paper A.3).
 
     `updates`: until the held-out error is flat; 4,000 suffice for 100 histories of 100 points,
-    8,000 pay for 300 and more.
+    8,000 pay for 300 and more, 16,000 if those have few log points (docs/results/replications.md).
     `peak_lr`: of the fit's own OneCycle; halve it should the fit's loss not stay finite.
     `path_penalty`: α, weight of the latent path length; 0 turns it off.
     `held_out_seeds`: so many sweep seeds (the largest) choose the best weights and are not fitted.

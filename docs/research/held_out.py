@@ -99,15 +99,16 @@ def main() -> None:
             "configurations; name sweeps of one grid, with seeds of their own to test"
         )
     with TemporaryDirectory() as folder:
-        lode = fit(
+        found = fit(
             fitted,
             folder=Path(folder),
             mu=settings.scheduler.mu,
             settings=FitConfig(**settings.fit.model_dump()),
-        ).lode
+        )
+    print(f"fit of {settings.fit.updates} updates in {found.seconds:.0f} s")
     stop_by = seeds[len(seeds) - settings.fit.held_out_seeds :]
     kept = [run for run in fitted if run.meta["seed"] not in stop_by]
-    report(lode, kept, tested)
+    report(found.lode, kept, tested)
 
 
 def windows(points: int) -> list[tuple[float, int]]:
