@@ -118,8 +118,8 @@ def test_data_sets_and_state_of_a_workspace(
 
 
 LOADERS = re.compile(
-    r"pickle\.loads?\(|torch\.load\(|joblib|cloudpickle|dill|allow_pickle=True|read_pickle"
-    r"|weights_only=False|yaml\.(unsafe_load|full_load|load)\("
+    r"pickle\.loads?\(|torch\.load\(|joblib(?! import cpu_count\b(?!,))|cloudpickle"
+    r"|dill|allow_pickle=True|read_pickle|weights_only=False|yaml\.(unsafe_load|full_load|load)\("
 )
 
 
