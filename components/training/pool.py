@@ -48,8 +48,6 @@ def run_all(
     Raises:
         WorkerDiedError: a worker was killed (out of memory?); call again to go on.
     """
-    from joblib import cpu_count  # knows a container's quota, too; half a second to import
-
     jobs = list(jobs)
     todo = {index: job for index, job in enumerate(jobs) if not job.path.exists()}
     done: dict[int, History] = {}
@@ -58,6 +56,8 @@ def run_all(
             done[index] = execute(job)
             on_history(job, done[index])
     if todo:
+        from joblib import cpu_count  # knows a container's quota, too; half a second to import
+
         count = min(workers or cpu_count(), len(todo))
         with _executor(count) as executor:
             futures = {executor.submit(execute, job): index for index, job in todo.items()}
