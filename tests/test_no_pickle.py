@@ -123,6 +123,16 @@ LOADERS = re.compile(
 )
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["import joblib", "from joblib import load", "from joblib import cpu_count, load",
+     "from joblib import (", "joblib.load(path)", "from joblib import cpu_count; joblib.load(p)"],
+)  # fmt: skip
+def test_of_joblib_only_the_number_of_cores_is_allowed(line: str) -> None:
+    assert LOADERS.search(line)
+    assert not LOADERS.search("        from joblib import cpu_count  # why")
+
+
 def test_no_line_of_ours_loads_one() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"

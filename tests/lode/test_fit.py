@@ -368,6 +368,18 @@ def test_a_long_runs_path_is_as_long_along_fewer_points() -> None:
     assert torch.allclose(path_length(latents), full, rtol=5e-3)
 
 
+def test_the_fit_takes_the_path_along_no_more_points_than_it_needs(
+    histories: list[History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(fit_module, "PATH_POINTS", 8)  # of 30
+    monkeypatch.setattr(
+        fit_module, "path_length", lambda path: taken.append(path.shape[1]) or path_length(path)
+    )
+    fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=2))
+    assert taken == [8, 8]
+
+
 def test_the_path_penalty_shortens_paths(histories: list[History], tmp_path: Path) -> None:
     lengths = []
     for penalty in (0.0, 10.0):
