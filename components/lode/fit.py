@@ -36,13 +36,10 @@ METRIC_WEIGHT = 3.0
 # Of the solver's local error (Pal et al. 2021, Opening the Blackbox): few log points leave the
 # field free to become so steep between them that the grid cannot follow it.
 ERROR_PENALTY = 100.0
-# Of a standard deviation, on the loss and metric that the encoder reads, not on what it is to
-# decode: a run is else recognised by its own noise, and what came of it once is foretold for all.
-NOISE = 0.3
 # At most so many log points carry the latents' path: several to a solver step, whose cubic needs no
 # more, and with T = 600 the update takes half the time.
 PATH_POINTS = 128
-RECIPE = 9  # raised when a change makes the same settings fit differently: old checkpoints void
+RECIPE = 10  # raised when a change makes the same settings fit differently: old checkpoints void
 
 
 @dataclass(frozen=True)
@@ -251,7 +248,7 @@ class _Training:
         self.done += 1
 
     def _batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Times (B, L) and noisy windows (B, L, 3) to encode, whole series (B, T, 3) to decode.
+        """Times (B, L) and windows (B, L, 3) to encode, whole series (B, T, 3) to decode.
 
         One length per update, so that a batch stacks: what the scheduler will encode, what
         Table A1 shows (of a run of few points that is a shorter window than the scheduler's),
@@ -266,11 +263,7 @@ class _Training:
         starts = rng.integers(0, points - length + 1, size) * (rng.random(size) < 0.5)
         columns = torch.as_tensor(starts[:, None] + np.arange(length))
         whole = self.fitted[torch.as_tensor(rows)]
-        window = whole.gather(1, columns[..., None].expand(-1, -1, 3))
-        noisy = [LOSS, METRIC]
-        noise = rng.standard_normal((size, length, len(noisy)), dtype=np.float32)
-        window[..., noisy] += NOISE * torch.as_tensor(noise)
-        return self.times[columns], window, whole
+        return self.times[columns], whole.gather(1, columns[..., None].expand(-1, -1, 3)), whole
 
     def _check(self) -> None:
         if not len(self.judged):  # nothing to choose by: the last weights

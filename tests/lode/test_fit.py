@@ -413,27 +413,6 @@ def test_windows_are_of_the_lengths_that_are_used(
     assert len(set(drawn)) > 10 and np.mean(begun) > 0.5
 
 
-def test_loss_and_metric_are_read_with_noise_and_the_rate_without(
-    histories: list[History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[torch.Tensor] = []
-    encode = LODE.encode
-
-    def spy(lode: LODE, times: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        if torch.is_grad_enabled():
-            read.append(x)
-        return encode(lode, times, x)
-
-    monkeypatch.setattr(LODE, "encode", spy)
-    for noise in (fit_module.NOISE, 0.0):
-        monkeypatch.setattr(fit_module, "NOISE", noise)
-        fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=40))
-    noisy, clean = read[:40], read[40:]  # the same windows
-    added = torch.cat([(a - b).flatten(0, 1) for a, b in zip(noisy, clean, strict=True)])
-    assert torch.equal(added[:, LR], torch.zeros(len(added)))
-    assert added[:, :LR].std(0).tolist() == pytest.approx([0.3, 0.3], rel=0.1)
-
-
 def test_a_cosine_is_told_from_a_constant_by_its_first_points(
     histories: list[History], tmp_path: Path
 ) -> None:
