@@ -168,7 +168,7 @@ def _pilots(settings: Settings, workspace: Workspace) -> Pilots:
         ),
         recipe=Recipe(
             mu=lode.scheduler.mu, fit=FitConfig(**lode.fit.model_dump()),
-            judge=JudgeFitConfig(**lode.judge.model_dump()), lode=_architecture(settings),
+            judge=JudgeFitConfig(**lode.judge.model_dump()), lode=architecture(settings),
         ),
         budget=budget,
         seeds=settings.sweep.seeds,
@@ -178,7 +178,7 @@ def _pilots(settings: Settings, workspace: Workspace) -> Pilots:
     )  # fmt: skip
 
 
-def _architecture(settings: Settings) -> dict[str, Any]:
+def architecture(settings: Settings) -> dict[str, Any]:
     names = ("encoder", "latent", "hidden", "solver", "solver_steps")
     return {name: getattr(settings.lode, name) for name in names}
 
@@ -246,7 +246,7 @@ def fit_models(
             settings=FitConfig(**lode.fit.model_dump()),
             mu=lode.scheduler.mu,
             progress=show,
-            **_architecture(settings),
+            **architecture(settings),
         )
         if judged:
             fit_judge(
