@@ -80,7 +80,7 @@ class SweepSettings(_Section):
 
     `schedulers`: the paper's four; `linear` and `warmup-stable-decay` may be added. `seeds`: five
     were enough to find better plans; a LODE that is to foretell other runs as well as the paper's
-    Table A1 needs ten to twenty (docs/results/replications.md).
+    Table A1 needs fifteen to thirty (docs/results/replications.md).
     """
 
     sampler: Literal["grid", "tpe"] = "grid"
