@@ -16,13 +16,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-from table import OPPONENT, rows
+from table import OPPONENT, rows, sweep_of
 
 from components.evaluation.accuracy import best_baseline
 from components.evaluation.statistics import PairedDifference, paired_difference
 from components.settings import load
-from components.steps import sweep_run_ids
-from components.training.history import history_path, read_history
 from components.workspace import Workspace
 
 
@@ -38,8 +36,7 @@ Differences = dict[int, float]  # seed to LODE minus another, in the units of th
 def one(params: Path) -> tuple[str, Differences, Differences | None]:
     """The row of a replication; differences to the sweep's best and to the finer search's."""
     settings, workspace = load(params), Workspace(params.resolve().parent)
-    task, folder = settings.task, workspace.histories(settings.task)
-    sweep = [read_history(history_path(folder, i)) for i in sweep_run_ids(task, workspace)]
+    task, sweep = settings.task, sweep_of(settings, workspace)
     pilots = json.loads(workspace.pilot_summary(task).read_text(encoding="utf-8"))
     found = rows(workspace, task, set(settings.evaluation.seeds))
     tests = {key: {r.meta["seed"]: r.meta["test_metric"] for r in runs}

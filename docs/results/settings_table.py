@@ -8,16 +8,13 @@ Reads what `table.py` reads, of every folder, and names the columns as the folde
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from table import OPPONENT, rows
+from table import OPPONENT, rows, searched, sweep_of
 
 from components.evaluation.statistics import summarize
-from components.evaluation.walltime import total_seconds
 from components.settings import load
-from components.steps import sweep_run_ids
-from components.training.history import History, history_path, read_histories, read_history
+from components.training.history import History
 from components.workspace import Workspace
 
 
@@ -40,18 +37,9 @@ def column(params: Path) -> dict[str, str]:
         if name in found:
             raise SystemExit(f"{params}: {name} was trained at several peak rates")
         found[name] = cell(runs)
-    folder = workspace.histories(task)
-    sweep = [read_history(history_path(folder, i)) for i in sweep_run_ids(task, workspace)]
-    pilots = json.loads(workspace.pilot_summary(task).read_text())
-    opponent = workspace.root / "data/opponent" / task
-    finer = [run for run in (read_histories(opponent) if opponent.exists() else [])
-             if run.meta["seed"] in settings.sweep.seeds]  # fmt: skip
-    for label, runs, seconds in (
-        ("the sweep", len(sweep), total_seconds(sweep)),
-        ("the pilots", pilots["runs"], pilots["seconds"]),
-        ("the finer search", len(finer), total_seconds(finer)),
-    ):
-        found[f"runs of {label}, their seconds"] = f"{runs}, {seconds:.0f}"
+    cost = searched(settings, workspace, sweep_of(settings, workspace))
+    for name, (count, seconds) in cost.items():
+        found[f"runs of the {name}, their seconds"] = f"{count}, {seconds:.0f}"
     return found
 
 

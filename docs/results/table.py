@@ -19,7 +19,7 @@ import numpy as np
 from components.evaluation.accuracy import best_baseline
 from components.evaluation.statistics import paired_difference, summarize
 from components.evaluation.walltime import total_seconds
-from components.settings import load
+from components.settings import Settings, load
 from components.steps import sweep_run_ids
 from components.training.history import History, history_path, read_histories, read_history
 from components.workspace import Workspace
@@ -42,27 +42,48 @@ def rows(workspace: Workspace, task: str, seeds: set[int]) -> dict[tuple[str, fl
     return found
 
 
+def searched(
+    settings: Settings, workspace: Workspace, sweep: list[History]
+) -> dict[str, tuple[int, float]]:
+    """Runs of the sweep, of the pilots and of the finer search, and their seconds."""
+    pilots = json.loads(workspace.pilot_summary(settings.task).read_text(encoding="utf-8"))
+    opponent = workspace.root / "data/opponent" / settings.task
+    finer = [run for run in (read_histories(opponent) if opponent.exists() else [])
+             if run.meta["seed"] in settings.sweep.seeds]  # fmt: skip
+    return {
+        "sweep": (len(sweep), total_seconds(sweep)),
+        "pilots": (pilots["runs"], pilots["seconds"]),
+        OPPONENT: (len(finer), total_seconds(finer)),
+    }
+
+
+def sweep_of(settings: Settings, workspace: Workspace) -> list[History]:
+    folder = workspace.histories(settings.task)
+    return [
+        read_history(history_path(folder, run_id))
+        for run_id in sweep_run_ids(settings.task, workspace)
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     options = parser.parse_args()
     settings, workspace = load(options.params), Workspace(options.params.resolve().parent)
     task = settings.task
-    folder = workspace.histories(task)
-    sweep = [read_history(history_path(folder, i)) for i in sweep_run_ids(task, workspace)]
+    sweep = sweep_of(settings, workspace)
+    cost = searched(settings, workspace, sweep)
     pilots = json.loads(workspace.pilot_summary(task).read_text())
     found = rows(workspace, task, set(settings.evaluation.seeds))
     tests = {key: {r.meta["seed"]: r.meta["test_metric"] for r in runs}
              for key, runs in found.items()}  # fmt: skip
     ours = tests["LODE, default", 0.0]
     best = best_baseline(sweep)
-    cost = {"LODE, default": len(sweep) + pilots["runs"]}
-    opponent = workspace.root / "data/opponent" / task
-    finer = [r for r in (read_histories(opponent) if opponent.exists() else [])
-             if r.meta["seed"] in settings.sweep.seeds]  # fmt: skip
-    print(f"sweep {len(sweep)} runs, {total_seconds(sweep):.0f} s; pilots {pilots['runs']}, "
-          f"{pilots['seconds']:.0f} s, {pilots['gain']}, adopted {pilots['adopted']}; finer search "
-          f"{len(finer)}, {total_seconds(finer):.0f} s; best of the sweep {best}\n")  # fmt: skip
+    said = "; ".join(
+        f"{name} {runs} runs, {seconds:.0f} s" for name, (runs, seconds) in cost.items()
+    )
+    print(f"{said}; pilots' gain {pilots['gain']}, adopted {pilots['adopted']}; "
+          f"best of the sweep {best}\n")  # fmt: skip
     print("| scheduler | peak lr | runs of search | test (%) | λ_max | default LODE minus it |")
     print("|---|---|---|---|---|---|")
     order = sorted(found, key=lambda k: -(summarize(tests[k].values()).mean or 0))
@@ -73,9 +94,10 @@ def main() -> None:
         pair = paired_difference(ours, tests[key])
         low, high = (np.nan if v is None else 100 * v for v in (pair.low, pair.high))
         shown = f"{100 * (pair.mean or 0):+.2f} ({low:+.2f} to {high:+.2f})"
-        searched = cost.get(name, len(sweep) + (len(finer) if OPPONENT in name else 0))
+        more = "pilots" if name == "LODE, default" else OPPONENT if OPPONENT in name else None
+        runs = cost["sweep"][0] + (cost[more][0] if more else 0)
         star = " **best of sweep**" if key == best else ""
-        print(f"| {name}{star} | {peak or '–'} | {searched} | {100 * (test.mean or 0):.2f} ± "
+        print(f"| {name}{star} | {peak or '–'} | {runs} | {100 * (test.mean or 0):.2f} ± "
               f"{100 * (test.std or 0):.2f} (n = {test.n}) | {sharp.mean or np.nan:.3g} ± "
               f"{sharp.std or np.nan:.2g} | {'' if tests[key] is ours else shown} |")  # fmt: skip
     moved = [sum(d["kept"] is None for d in r.meta["decisions"]) for r in found["LODE, default", 0]]

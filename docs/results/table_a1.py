@@ -18,19 +18,16 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from table import sweep_of
 
 from components.lode.model import LODE
 from components.settings import Settings, load
-from components.steps import sweep_run_ids
-from components.training.history import history_path, read_history
 from components.workspace import Workspace
 
 
 def floors(settings: Settings, workspace: Workspace) -> tuple[float, float]:
     """Error of the same configuration's other seeds, and noise between log points."""
-    folder = workspace.histories(settings.task)
-    ids = sweep_run_ids(settings.task, workspace)
-    runs = [run for run in (read_history(history_path(folder, i)) for i in ids) if run.completed]
+    runs = [run for run in sweep_of(settings, workspace) if run.completed]
     by = defaultdict(list)
     for run in runs:
         series = run.points["val_metric"].to_numpy(np.float64)
