@@ -179,6 +179,7 @@ def _pilots(settings: Settings, workspace: Workspace) -> Pilots:
 
 
 def architecture(settings: Settings) -> dict[str, Any]:
+    """What `components.lode.fit.fit` is told of the LODE's architecture."""
     names = ("encoder", "latent", "hidden", "solver", "solver_steps")
     return {name: getattr(settings.lode, name) for name in names}
 
