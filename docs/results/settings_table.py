@@ -22,7 +22,9 @@ def cell(runs: list[History]) -> str:
     """Mean ± standard deviation in per cent and, in brackets, the mean λ_max."""
     test = summarize(run.meta["test_metric"] for run in runs)
     sharp = summarize((run.meta.get("sharpness") or {}).get("lambda_max") for run in runs)
-    said = f"{100 * (test.mean or 0):.2f} ± {100 * (test.std or 0):.2f}"
+    if test.mean is None or test.n < len(runs):
+        raise SystemExit(f"{runs[0].describe()} and its like: {test.n} of {len(runs)} were tested")
+    said = f"{100 * test.mean:.2f} ± {100 * (test.std or 0):.2f}"
     return said + (f" ({sharp.mean:.3g})" if sharp.mean is not None else "")
 
 
