@@ -27,9 +27,10 @@ from pydantic import (
     model_validator,
 )
 
-from components.names import BASELINES, PAPER_SCHEDULERS, PARAMETRIC_SCHEDULERS, TASKS
+from components.schedulers.names import BASELINES, PAPER_SCHEDULERS, PARAMETRIC_SCHEDULERS
+from components.tasks.names import TASKS
 
-FEWEST_PILOTS = 20  # below it the shares of components/pilots.py leave too little of each
+FEWEST_PILOTS = 20  # below it the shares of components/pilots/campaign.py leave too little of each
 
 
 class SettingsError(ValueError):
@@ -143,7 +144,7 @@ class FitSettings(_Section):
 
 
 class PilotSettings(_Section):
-    """Runs that try proposed schedules before the LODE is fitted (`components/pilots.py`).
+    """Runs that try proposed schedules before the LODE is fitted (`components/pilots/campaign.py`).
 
     `runs`: how many at most; null: as many as the sweep has, which doubles the price and is where
     the default controller's gain comes from; 0: none, and it starts from the sweep's best schedule.

@@ -17,11 +17,11 @@ import click
 import yaml
 
 import flows  # noqa: F401  telemetry off, before anything else
-from components.cli import expected_errors, read_settings, settings_options
-from components.lock import only_one
+from components.cli.main import expected_errors, read_settings, settings_options
+from components.storage.lock import only_one
 
 if TYPE_CHECKING:
-    from components.workspace import Workspace
+    from components.storage.workspace import Workspace
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,7 +31,7 @@ def main(params: Path, overrides: tuple[str, ...]) -> None:
 
     Runs under Prefect, in the server of `make serve` if one is up, else without a server.
     """
-    from components import steps
+    from components.steps import all_steps as steps
 
     settings, workspace = read_settings(params, overrides)
     with only_one(workspace):
@@ -47,9 +47,11 @@ def run_flow(params: Path, overrides: tuple[str, ...], workspace: Workspace) -> 
     server = running_server(workspace)
     os.environ.update(prefect_environment(workspace, server))
     click.echo(
-        f"running under Prefect, in {server['prefect']}" if server else
-        "running under Prefect, without a server (`make serve` starts one)", err=True,
-    )  # fmt: skip
+        f"running under Prefect, in {server['prefect']}"
+        if server
+        else "running under Prefect, without a server (`make serve` starts one)",
+        err=True,
+    )
     from flows.parameters import Changes
     from flows.pipeline import pipeline
 

@@ -15,14 +15,19 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.settings import Settings
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
 
 LR_FIGURE = "learning_rates.svg"
 SHOWN_BAD_RUNS = 20  # the rest is in Data Docs
 
 
-@task(name="publish", task_run_name="publish the results as artifacts", cache_policy=NO_CACHE,
-      retries=2, retry_delay_seconds=2)  # fmt: skip
+@task(
+    name="publish",
+    task_run_name="publish the results as artifacts",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=2,
+)
 def publish(settings: Settings, workspace: Workspace) -> None:
     """Create the flow run's artifacts from the files in `reports/<task>`."""
     name = settings.task

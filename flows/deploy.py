@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 import flows  # noqa: F401  telemetry off, before anything else
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
 from flows.__main__ import prefect_environment, running_server
 
 POOLS = {
@@ -45,10 +45,12 @@ def create_pools() -> None:
             try:
                 client.create_work_pool(
                     WorkPoolCreate(
-                        name=name, description=description, type="process",
+                        name=name,
+                        description=description,
+                        type="process",
                         base_job_template=template,
                     )
-                )  # fmt: skip
+                )
             except ObjectAlreadyExists:
                 continue
 
@@ -97,18 +99,31 @@ def watch_heartbeats() -> None:
 def deploy(prefect_file: Path) -> None:
     """Write the deployments of `prefect_file` to the server."""
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all",
-         "--prefect-file", str(prefect_file)],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "prefect",
+            "--no-prompt",
+            "deploy",
+            "--all",
+            "--prefect-file",
+            str(prefect_file),
+        ],
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         end = (done.stdout + done.stderr).strip().splitlines()[-12:]
         raise DeployError(f"{prefect_file} was not deployed:\n    " + "\n    ".join(end))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--prefect-file", type=click.Path(dir_okay=False, exists=True, path_type=Path),
-              default=Path("prefect.yaml"), show_default=True)  # fmt: skip
+@click.option(
+    "--prefect-file",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    default=Path("prefect.yaml"),
+    show_default=True,
+)
 def main(prefect_file: Path) -> None:
     """Create work pools, deployments and the watch over dead flow runs on the Prefect server.
 

@@ -1,6 +1,6 @@
 """Runs trained elsewhere: by the workers of a Prefect work pool, or on a Dask cluster.
 
-Both return a stand-in for `components.training.pool.run_all`, so every step that trains can use
+Both return a stand-in for `components.runs.pool.run_all`, so every step that trains can use
 them. A shard (some runs for one worker) whose process was killed is handed out again, without the
 runs it had finished; Prefect knows of it because its heartbeat stops (`flows/deploy.py`).
 """
@@ -22,12 +22,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
+from components.runs.job import Job
+from components.runs.pool import RunAll
 from components.settings import Settings
-from components.store import Store
-from components.training.execute import Job
+from components.storage.object_store import Store
+from components.storage.workspace import Workspace
 from components.training.history import History, read_history
-from components.training.pool import RunAll
-from components.workspace import Workspace
 from flows.parameters import RunRequest
 from flows.retries import FanOutError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.settings import Settings, load
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
 from flows.parameters import AS_IN_PARAMS
 
 # A worker starts a flow run in an empty folder; where its workspace is, its machine says.

@@ -16,10 +16,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from components import retraining
-from components.lock import only_one
 from components.settings import Settings
-from components.steps import StepResult
-from components.workspace import Workspace
+from components.steps.all_steps import StepResult
+from components.storage.lock import only_one
+from components.storage.workspace import Workspace
 from flows.inputs import read
 from flows.parameters import AS_IN_PARAMS, Changes
 from flows.parameters import Task as TaskName

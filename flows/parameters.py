@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from components.names import TASKS
-from components.training.execute import Job
+from components.runs.job import Job
+from components.storage.workspace import Workspace
+from components.tasks.names import TASKS
 from components.training.run import RunSpec
-from components.workspace import Workspace
 
 AS_IN_PARAMS: Final = "as in params.yaml"
 # The form shows a choice with a default as a list to pick from; one that may be empty it hides
@@ -20,24 +20,39 @@ if TYPE_CHECKING:  # a type checker wants every name written out, which componen
 else:
     Task = Literal[(AS_IN_PARAMS, *TASKS)]
 Scheduler = Literal[
-    "lode", "constant", "cosine", "onecycle", "exp-decay", "linear", "warmup-stable-decay",
-    "hypergradient", "schedule-free", "rl-controller", "gns", "pbt",
-]  # fmt: skip
+    "lode",
+    "constant",
+    "cosine",
+    "onecycle",
+    "exp-decay",
+    "linear",
+    "warmup-stable-decay",
+    "hypergradient",
+    "schedule-free",
+    "rl-controller",
+    "gns",
+    "pbt",
+]
 
 
 def _shown(position: int, title: str, description: str, **limits: Any) -> Any:
     """A field that may be empty. Without a position the form shows fields in any order."""
     return Field(
-        None, title=title, description=description, json_schema_extra={"position": position},
+        None,
+        title=title,
+        description=description,
+        json_schema_extra={"position": position},
         **limits,
-    )  # fmt: skip
+    )
 
 
 def _choice(position: int, title: str, description: str) -> Any:
     return Field(
-        AS_IN_PARAMS, title=title, description=description,
+        AS_IN_PARAMS,
+        title=title,
+        description=description,
         json_schema_extra={"position": position},
-    )  # fmt: skip
+    )
 
 
 class Changes(BaseModel):

@@ -13,11 +13,11 @@ from typing import Any
 
 from prefect import Task, flow
 
-from components import steps
-from components.lock import only_one
 from components.settings import Settings
-from components.steps import StepResult
-from components.workspace import Workspace
+from components.steps import all_steps as steps
+from components.steps.all_steps import StepResult
+from components.storage.lock import only_one
+from components.storage.workspace import Workspace
 from flows.artifacts import publish
 from flows.inputs import read
 from flows.parameters import AS_IN_PARAMS, Changes

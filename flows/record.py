@@ -11,11 +11,15 @@ import click
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
 
 
-@task(name="record", task_run_name="record the outputs in DVC", cache_policy=NO_CACHE,
-      timeout_seconds=30 * 60)  # fmt: skip
+@task(
+    name="record",
+    task_run_name="record the outputs in DVC",
+    cache_policy=NO_CACHE,
+    timeout_seconds=30 * 60,
+)
 def record(workspace: Workspace, params: Path) -> None:
     """Write dvc.lock and fill DVC's cache; does nothing where dvc.yaml does not speak of this run.
 

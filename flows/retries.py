@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.files import DiskFullError
-from components.workspace import WorkspaceError
+from components.storage.files import DiskFullError
+from components.storage.workspace import WorkspaceError
 
 
 class FanOutError(RuntimeError):

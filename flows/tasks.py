@@ -11,8 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from components.settings import Settings, SettingsError
-from components.steps import StepResult
-from components.workspace import Workspace
+from components.steps.all_steps import StepResult
+from components.storage.workspace import Workspace
 from flows.fan_out import elsewhere
 from flows.inputs import read
 from flows.parameters import Changes

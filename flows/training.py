@@ -17,12 +17,12 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from components.single_run import job_of
-from components.steps import check_unchanged, sweep_plan
-from components.store import Store
-from components.training.execute import Job
+from components.runs.job import Job
+from components.runs.single import job_of
+from components.steps.all_steps import check_unchanged, sweep_plan
+from components.storage.object_store import Store
+from components.storage.workspace import Workspace
 from components.training.history import History
-from components.workspace import Workspace
 from flows.inputs import read, workspace_of
 from flows.parameters import AS_IN_PARAMS, RunRequest, Scheduler, Task
 from flows.retries import DELAYS, may_pass_next_time
@@ -30,9 +30,15 @@ from flows.retries import DELAYS, may_pass_next_time
 HOUR = 60 * 60
 
 
-@task(name="train-run", task_run_name="{title}", cache_policy=NO_CACHE, timeout_seconds=24 * HOUR,
-      retries=len(DELAYS), retry_delay_seconds=DELAYS,
-      retry_condition_fn=may_pass_next_time)  # fmt: skip
+@task(
+    name="train-run",
+    task_run_name="{title}",
+    cache_policy=NO_CACHE,
+    timeout_seconds=24 * HOUR,
+    retries=len(DELAYS),
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=may_pass_next_time,
+)
 def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = None) -> str:
     """One run; returns its line for the log.
 
@@ -41,7 +47,7 @@ def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = N
     """
     import torch
 
-    from components.training.execute import execute
+    from components.runs.execute import execute
 
     torch.set_num_threads(1)  # as everywhere: the same bits wherever a run is trained
     workspace = Workspace(root)

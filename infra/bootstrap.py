@@ -137,8 +137,7 @@ def make_venv() -> None:
     check_space()
     # not sys.executable: that may be the one in the .venv about to be cleared
     base = getattr(sys, "_base_executable", sys.executable)
-    call("creating .venv (Debian: apt install python3-venv)", base, "-m", "venv",
-         "--clear", VENV)  # fmt: skip
+    call("creating .venv (Debian: apt install python3-venv)", base, "-m", "venv", "--clear", VENV)
     call("installing uv", PYTHON, "-m", "pip", "install", "--quiet", pinned("uv"))
 
 
@@ -159,10 +158,23 @@ def install() -> None:
     MARKER.touch()
     if not usable:
         make_venv()
-    call("installing the packages", VENV / "bin" / "uv", "pip", "install", "--python", PYTHON,
-         "--system-certs", "--constraints", "requirements.lock",
-         "--build-constraints", "requirements.lock", "--editable", ".[dev]",
-         pinned("uv"), pinned("setuptools"))  # fmt: skip
+    call(
+        "installing the packages",
+        VENV / "bin" / "uv",
+        "pip",
+        "install",
+        "--python",
+        PYTHON,
+        "--system-certs",
+        "--constraints",
+        "requirements.lock",
+        "--build-constraints",
+        "requirements.lock",
+        "--editable",
+        ".[dev]",
+        pinned("uv"),
+        pinned("setuptools"),
+    )
     STAMP.write_text(wanted())
     MARKER.unlink()
     say(f"done in {time.monotonic() - started:.0f} s")

@@ -64,10 +64,21 @@ def initialise(data: Path) -> None:
     if (data / "PG_VERSION").exists():
         return
     done = subprocess.run(
-        [program("initdb"), "-D", str(data), "-U", ROLE, "--auth=trust", "--encoding=UTF8",
-         "--no-instructions"],
-        user=owner, capture_output=True, text=True, cwd="/",
-    )  # fmt: skip
+        [
+            program("initdb"),
+            "-D",
+            str(data),
+            "-U",
+            ROLE,
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-instructions",
+        ],
+        user=owner,
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
     if done.returncode:
         raise PostgresError(f"initdb failed in {data}: {done.stderr.strip()}")
 
@@ -96,8 +107,9 @@ def create_database(socket: Path, name: str) -> None:
     psql = [program("psql"), "-h", str(socket), "-U", ROLE, "-d", "postgres", "-tAc"]
     found = subprocess.run(
         [*psql, f"select 1 from pg_database where datname = '{name}'"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+    )
     if found.stdout.strip() != "1":
         subprocess.run([*psql, f'create database "{name}"'], check=True, capture_output=True)
 

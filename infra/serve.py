@@ -27,10 +27,10 @@ import click
 import postgres
 
 import flows  # noqa: F401  telemetry off, before anything else
-from components.files import write_text
 from components.settings import SettingsError, load
-from components.steps import tracking_uri
-from components.workspace import Workspace
+from components.steps.all_steps import tracking_uri
+from components.storage.files import write_text
+from components.storage.workspace import Workspace
 from flows.__main__ import running_server
 
 HOST = "127.0.0.1"
@@ -71,10 +71,15 @@ class Server:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab" if self.starts else "wb") as output:
             self.process = subprocess.Popen(
-                self.command, cwd=self.folder, env={**os.environ, **self.environment},
-                user=self.user, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                self.command,
+                cwd=self.folder,
+                env={**os.environ, **self.environment},
+                user=self.user,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         self.starts.append(time.monotonic())
         return self
 
@@ -151,10 +156,15 @@ def start_postgres(workspace: Workspace, socket_folder: Path) -> Server:
     data = workspace.state / "postgres"
     postgres.initialise(data)
     return Server(
-        "postgres", "", lambda: postgres.ready(socket_folder), log_of(workspace, "postgres"),
-        postgres.command(data, socket_folder), Path("/"), user=postgres.user(),
+        "postgres",
+        "",
+        lambda: postgres.ready(socket_folder),
+        log_of(workspace, "postgres"),
+        postgres.command(data, socket_folder),
+        Path("/"),
+        user=postgres.user(),
         stop_signal=signal.SIGINT,  # SIGTERM would wait for its clients to leave
-    ).start()  # fmt: skip
+    ).start()
 
 
 def start_prefect(workspace: Workspace, port: int, database: str | None) -> Server:
@@ -168,22 +178,40 @@ def start_prefect(workspace: Workspace, port: int, database: str | None) -> Serv
     if database:
         environment["PREFECT_API_DATABASE_CONNECTION_URL"] = database
     return Server(
-        "prefect", url, lambda: answers(f"{url}/api/health"), log_of(workspace, "prefect"),
+        "prefect",
+        url,
+        lambda: answers(f"{url}/api/health"),
+        log_of(workspace, "prefect"),
         module("prefect", "server", "start", "--host", HOST, "--port", str(port)),
-        workspace.root, environment,
-    ).start()  # fmt: skip
+        workspace.root,
+        environment,
+    ).start()
 
 
 def start_mlflow(workspace: Workspace, port: int, tracking_uri: str) -> Server:
     url = f"http://{HOST}:{port}"
     return Server(
-        "mlflow", url, lambda: answers(f"{url}/health"), log_of(workspace, "mlflow"),
-        module("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1",
-               "--backend-store-uri", tracking_uri,
-               "--default-artifact-root", workspace.artifacts.as_uri()),
+        "mlflow",
+        url,
+        lambda: answers(f"{url}/health"),
+        log_of(workspace, "mlflow"),
+        module(
+            "mlflow",
+            "server",
+            "--host",
+            HOST,
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            tracking_uri,
+            "--default-artifact-root",
+            workspace.artifacts.as_uri(),
+        ),
         workspace.root,
         {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # jobs of its LLM features
-    ).start()  # fmt: skip
+    ).start()
 
 
 def start_worker(workspace: Workspace, pool: str, prefect_url: str) -> Server:
@@ -197,20 +225,34 @@ def start_worker(workspace: Workspace, pool: str, prefect_url: str) -> Server:
         "LODE_WORKSPACE": str(workspace.root),
     }
     return Server(
-        f"worker-{pool}", "", lambda: online(prefect_url, pool, name),
+        f"worker-{pool}",
+        "",
+        lambda: online(prefect_url, pool, name),
         log_of(workspace, f"worker-{pool}"),
-        module("prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", name,
-               *limit),
-        workspace.root, environment,
-    ).start()  # fmt: skip
+        module(
+            "prefect",
+            "worker",
+            "start",
+            "--type",
+            "process",
+            "--pool",
+            pool,
+            "--name",
+            name,
+            *limit,
+        ),
+        workspace.root,
+        environment,
+    ).start()
 
 
 def online(prefect_url: str, pool: str, worker: str) -> bool:
     """Whether Prefect's server has heard of the worker."""
     request = urllib.request.Request(
-        f"{prefect_url}/api/work_pools/{pool}/workers/filter", b"{}",
+        f"{prefect_url}/api/work_pools/{pool}/workers/filter",
+        b"{}",
         {"Content-Type": "application/json"},
-    )  # fmt: skip
+    )
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return any(w["name"] == worker and w["status"] == "ONLINE" for w in json.load(answer))
@@ -220,11 +262,16 @@ def online(prefect_url: str, pool: str, worker: str) -> bool:
 
 def make_deployments(workspace: Workspace, prefect_url: str) -> None:
     done = subprocess.run(
-        module("flows.deploy", "--prefect-file", str(DEPLOYMENTS)), cwd=workspace.root,
-        capture_output=True, text=True,
-        env={**os.environ, "PREFECT_API_URL": f"{prefect_url}/api",
-             "PREFECT_HOME": str(workspace.state / "prefect")},
-    )  # fmt: skip
+        module("flows.deploy", "--prefect-file", str(DEPLOYMENTS)),
+        cwd=workspace.root,
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "PREFECT_API_URL": f"{prefect_url}/api",
+            "PREFECT_HOME": str(workspace.state / "prefect"),
+        },
+    )
     if done.returncode:
         raise ServeError(f"the deployments could not be made: {done.stderr.strip()}")
 
@@ -289,9 +336,12 @@ def serve(workspace: Workspace, tracking_uri: str, options: Options) -> None:
 
 
 def start_all(
-    servers: list[Server], workspace: Workspace, tracking_uri: str, options: Options,
+    servers: list[Server],
+    workspace: Workspace,
+    tracking_uri: str,
+    options: Options,
     folders: ExitStack,
-) -> None:  # fmt: skip
+) -> None:
     """Start everything in order; what has been started is in `servers`, whatever happens."""
     database = None
     if options.database == "postgresql":
@@ -325,18 +375,28 @@ def watch(workspace: Workspace, servers: list[Server]) -> None:
 
 
 @click.command()
-@click.option("--params", type=click.Path(dir_okay=False, path_type=Path),
-              default=Path("params.yaml"), show_default=True)  # fmt: skip
+@click.option(
+    "--params",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("params.yaml"),
+    show_default=True,
+)
 @click.option("--prefect-port", default=4200, show_default=True, help="Taken: a free one.")
 @click.option("--mlflow-port", default=5000, show_default=True, help="Taken: a free one.")
-@click.option("--database", type=click.Choice(["sqlite", "postgresql"]), default="sqlite",
-              show_default=True,
-              help="Prefect's; postgresql (the system's package) bears many workers.")  # fmt: skip
-@click.option("--workers/--no-workers", default=True, show_default=True,
-              help="Make the deployments and start a worker for each work pool.")  # fmt: skip
-def main(
-    params: Path, prefect_port: int, mlflow_port: int, database: str, workers: bool
-) -> None:  # fmt: skip
+@click.option(
+    "--database",
+    type=click.Choice(["sqlite", "postgresql"]),
+    default="sqlite",
+    show_default=True,
+    help="Prefect's; postgresql (the system's package) bears many workers.",
+)
+@click.option(
+    "--workers/--no-workers",
+    default=True,
+    show_default=True,
+    help="Make the deployments and start a worker for each work pool.",
+)
+def main(params: Path, prefect_port: int, mlflow_port: int, database: str, workers: bool) -> None:
     """Serve Prefect, MLflow and a worker for each work pool on this machine until Ctrl-C."""
 
     def stop(number: int, frame: object) -> None:

@@ -22,11 +22,25 @@ for room in ("tasks", "training", "schedulers", "lode", "evaluation"):
 print("imported")
 """
 ABSENT = {
-    "prefect", "mlflow", "dvc", "great_expectations", "optuna", "pydantic", "click", "rich",
-    "filelock", "jinja2", "curvlinops", "mnist1d", "sklearn", "scipy", "matplotlib", "safetensors",
+    "prefect",
+    "mlflow",
+    "dvc",
+    "great_expectations",
+    "optuna",
+    "pydantic",
+    "click",
+    "rich",
+    "filelock",
+    "jinja2",
+    "curvlinops",
+    "mnist1d",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "safetensors",
     "schedulefree",
     "tokenizers",
-}  # fmt: skip
+}
 
 
 def test_the_core_imports_without_the_pipelines_packages() -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from components.names import TASKS
+from components.tasks.names import TASKS
 
 TINY = ["--set", "training.updates=20", "--set", "training.points=10"]
 
 
 def lode(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "components.cli", *arguments]
+    command = [sys.executable, "-m", "components.cli.main", *arguments]
     return subprocess.run(command, cwd=cwd, text=True, capture_output=True, timeout=200)
 
 

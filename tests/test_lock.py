@@ -7,14 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-from components.lock import only_one
-from components.workspace import Workspace
+from components.storage.lock import only_one
+from components.storage.workspace import Workspace
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from components.workspace import Workspace
-from components.lock import only_one
+from components.storage.workspace import Workspace
+from components.storage.lock import only_one
 with only_one(Workspace(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -24,8 +24,10 @@ with only_one(Workspace(Path(sys.argv[1]))):
 def hold(root: Path, seconds: float) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", HOLD, str(root), str(seconds)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_the_second_waits_and_names_the_first(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from components import steps
 from components.lode.errors import LODEError
 from components.lode.judge import Judge
 from components.lode.model import LODE
 from components.settings import load
+from components.steps import all_steps as steps
+from components.storage.workspace import Workspace
 from components.training.history import HistoryError, read_histories, read_history
-from components.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 TASK = "mnist1d-cnn"
@@ -125,9 +125,15 @@ LOADERS = re.compile(
 
 @pytest.mark.parametrize(
     "line",
-    ["import joblib", "from joblib import load", "from joblib import cpu_count, load",
-     "from joblib import (", "joblib.load(path)", "from joblib import cpu_count; joblib.load(p)"],
-)  # fmt: skip
+    [
+        "import joblib",
+        "from joblib import load",
+        "from joblib import cpu_count, load",
+        "from joblib import (",
+        "joblib.load(path)",
+        "from joblib import cpu_count; joblib.load(p)",
+    ],
+)
 def test_of_joblib_only_the_number_of_cores_is_allowed(line: str) -> None:
     assert LOADERS.search(line)
     assert not LOADERS.search("        from joblib import cpu_count  # why")

@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import pilots as module
-from components.evaluation.accuracy import ranked_baselines
+from components.evaluation.ranking import ranked_peaks
 from components.lode.fit import FitConfig
 from components.lode.judge_fit import JudgeFitConfig
-from components.pilots import (
+from components.pilots.campaign import (
     REACH,
     SCHEDULERS,
     Budget,
@@ -29,11 +28,12 @@ from components.pilots import (
     paired_gain,
     run_pilots,
 )
+from components.pilots.campaign import campaign as module
+from components.runs.job import Job
+from components.runs.pool import run_all
 from components.schedulers.parametric import PARAMETRIC, Parametric
 from components.schedulers.plan import Plan, parametric_table, plan_digest
-from components.training.execute import Job
 from components.training.history import History, read_history
-from components.training.pool import run_all
 from components.training.run import RunSpec, log_steps
 
 # ------------------------------------------------------------- by hand
@@ -61,11 +61,22 @@ def test_finer_peaks_lie_evenly_around_the_best_of_the_grid() -> None:
         assert steps[-1] == pytest.approx(steps[0], abs=0.01)
 
 
-def run(scheduler: str = "cosine", peak: float | None = 0.1, seed: int = 0, best: float = 0.5,
-        status: str = "completed") -> History:  # fmt: skip
+def run(
+    scheduler: str = "cosine",
+    peak: float | None = 0.1,
+    seed: int = 0,
+    best: float = 0.5,
+    status: str = "completed",
+) -> History:
     points = pd.DataFrame({"val_metric": [0.1, best], "elapsed_s": [1.0, 2.0]})
-    meta = {"run_id": f"{scheduler}{peak}{seed}", "scheduler": scheduler, "peak_lr": peak,
-            "seed": seed, "status": status, "best_val_metric": best}  # fmt: skip
+    meta = {
+        "run_id": f"{scheduler}{peak}{seed}",
+        "scheduler": scheduler,
+        "peak_lr": peak,
+        "seed": seed,
+        "status": status,
+        "best_val_metric": best,
+    }
     return History(points, meta)
 
 
@@ -119,18 +130,25 @@ def swept(tmp_path_factory: pytest.TempPathFactory, datasets: Path) -> tuple[Job
     template = Job(spec, tmp_path_factory.mktemp("histories"), datasets, "cpu")
     jobs = [
         replace(template, spec=replace(spec, scheduler=name, peak_lr=peak, seed=seed))
-        for name in ("constant", "onecycle") for peak in (0.01, 0.05) for seed in (0, 1)
-    ]  # fmt: skip
+        for name in ("constant", "onecycle")
+        for peak in (0.01, 0.05)
+        for seed in (0, 1)
+    ]
     return template, run_all(jobs)
 
 
 def campaign(swept: tuple[Job, list[History]], folder: Path, **changes: Any) -> Pilots:
     template, sweep = swept
     asked = Pilots(
-        sweep=sweep, template=replace(template, histories=folder / "pilots"), recipe=RECIPE,
-        budget=Budget.of(20), seeds=(0, 1), fresh=(2, 3, 4, 5), scratch=folder / "scratch",
+        sweep=sweep,
+        template=replace(template, histories=folder / "pilots"),
+        recipe=RECIPE,
+        budget=Budget.of(20),
+        seeds=(0, 1),
+        fresh=(2, 3, 4, 5),
+        scratch=folder / "scratch",
         workers=1,
-    )  # fmt: skip
+    )
     return replace(asked, **changes)
 
 
@@ -172,12 +190,13 @@ def test_what_a_campaign_leaves(
     assert max(found["finalists"], key=lambda one: one["screened"])["plan"] == found["finalist"]
     assert len(found["finalists"]) == 3 and found["diverged"] == 0
     plans = json.loads((folder / "scratch" / "plans.json").read_text())["rounds"]
-    ranked = ranked_baselines(swept[1])
+    ranked = ranked_peaks(swept[1])
     assert {name for name, _ in ranked} == {"onecycle", "constant"}
     finer = [
         parametric_table(name, peak, 40, 20).tolist()
-        for name, best in ranked for peak in finer_peaks(best, 2)
-    ]  # fmt: skip
+        for name, best in ranked
+        for peak in finer_peaks(best, 2)
+    ]
     assert plans["explore"][:4] == finer
     assert found["finalists"][0]["plan"] in finer, "one finalist is a schedule of the sweep's"
     others = [one["plan"] for one in found["finalists"][1:]]
@@ -204,8 +223,12 @@ def test_interrupted_again_and_again_it_repeats_nothing_and_ends_the_same(
 
     seen: dict[str, int] = {}
     # In the first round; in the fit for the second proposals; while screening; while confirming.
-    for stops in ({"on_run": stop_after(2)}, {"on_fit": stop_after(1)}, {"on_run": stop_after(12)},
-                  {"on_run": stop_after(15)}):  # fmt: skip
+    for stops in (
+        {"on_run": stop_after(2)},
+        {"on_fit": stop_after(1)},
+        {"on_run": stop_after(12)},
+        {"on_run": stop_after(15)},
+    ):
         with pytest.raises(StopError):
             run_pilots(campaign(swept, tmp_path, **stops))
         now = kept(tmp_path)
@@ -242,9 +265,10 @@ def test_the_plans_of_a_round_are_written_before_any_is_run(
 
 @slow
 def test_the_finalist_is_adopted_only_above_so_many_errors(
-    swept: tuple[Job, list[History]], whole: tuple[Path, dict[str, Any]],
+    swept: tuple[Job, list[History]],
+    whole: tuple[Path, dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     folder, found = whole
     gain = found["gain"]
     assert found["adopted"] == (gain["mean"] > gain["error"])

@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from components import names
-from components.policies import learn_policy, policy_job
+from components.runs.build import BUILDERS
+from components.runs.execute import execute
+from components.runs.job import Job
+from components.runs.policies import learn_policy, policy_job
+from components.runs.single import SingleRunError, job_of, single_run
 from components.schedulers.learning import METHODS
 from components.schedulers.policy import PolicyError
-from components.schedulers.registry import BUILDERS
 from components.settings import Settings, load
-from components.single_run import SingleRunError, job_of, single_run
-from components.steps import sweep_plan
-from components.training.execute import Job, execute
+from components.steps.all_steps import sweep_plan
+from components.storage.workspace import Workspace
 from components.training.history import read_history
-from components.workspace import Workspace
 
 
 def template(settings: Settings, space: Workspace) -> Job:

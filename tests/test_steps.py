@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from components import stamps, steps
 from components.evaluation.evaluate import SCHEMA_VERSION
 from components.settings import Settings, load
+from components.steps import all_steps as steps
+from components.steps.all_steps import stamps as stamps
+from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import read_history
-from components.workspace import Workspace, WorkspaceError
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 TINY: dict[str, Any] = {

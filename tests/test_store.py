@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.store import Store, StoreError
+from components.storage.object_store import Store, StoreError
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from components.training.history import digest, read_histories, write_history
-from components.versioning import (
+from components.retraining.histories_versions import (
     VersioningError,
     histories_versions,
     restore,
     snapshot,
 )
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
+from components.training.history import digest, read_histories, write_history
 
 from .validation.conftest import make_history
 
@@ -53,8 +53,12 @@ def clone(tmp_path: Path) -> Workspace:
 
 
 def state(root: Path) -> tuple[str, ...]:
-    return (git(root, "status", "--porcelain"), git(root, "rev-parse", "HEAD"),
-            git(root, "symbolic-ref", "HEAD"), git(root, "write-tree"))  # fmt: skip
+    return (
+        git(root, "status", "--porcelain"),
+        git(root, "rev-parse", "HEAD"),
+        git(root, "symbolic-ref", "HEAD"),
+        git(root, "write-tree"),
+    )
 
 
 def test_versions_are_made_beside_the_users_work_and_come_back_from_the_remote(

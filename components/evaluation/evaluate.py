@@ -12,19 +12,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.evaluation.accuracy import (
-    LODE,
-    EvaluationError,
-    SchedulerResult,
-    best_baseline,
+from components.evaluation.accuracy import LODE, SchedulerResult, results
+from components.evaluation.errors import EvaluationError
+from components.evaluation.ranking import (
+    best_configuration,
     best_configurations,
     configurations,
-    results,
 )
-from components.evaluation.figures import label
 from components.evaluation.statistics import paired_difference
+from components.evaluation.trajectories import Trajectories
 from components.evaluation.walltime import relative_cost, total_seconds
-from components.files import atomic_path, write_text
+from components.schedulers.names import label
+from components.storage.files import atomic_path, write_text
 from components.training.history import History, HistoryError, digest, read_histories
 
 SCHEMA_VERSION = 3  # of evaluation.json; raised when the report needs what older files lack
@@ -45,6 +44,7 @@ def evaluate(
     scheduled_runs: Collection[str] | None = None,
     baseline_dir: Path | None = None,
     baseline_runs: Collection[str] = (),
+    trajectories: Trajectories | None = None,
     command: str = "make demo",
 ) -> dict[str, Any]:
     """Compare LODE with the best configuration of every baseline and write the report.
@@ -61,6 +61,7 @@ def evaluate(
         sweep_runs, scheduled_runs: run ids to use of each folder; None: all. Runs of former
             settings may lie in the same folders.
         baseline_dir, baseline_runs: histories that tuned further baselines, and which of them.
+        trajectories: a run of the sweep beside what the LODE predicts of it; None: not drawn.
         command: what made all this, for the page's last lines.
 
     Returns:
@@ -70,7 +71,7 @@ def evaluate(
         EvaluationError: schedulers, seeds or the LODE are missing, or a run is ambiguous.
         HistoryError: a folder is empty or a history unreadable.
     """
-    from components.evaluation import predictions, report
+    from components.evaluation import report
 
     sweep = _read(sweep_dir, task, sweep_runs, "lode sweep")
     tuned = list(sweep)
@@ -84,7 +85,6 @@ def evaluate(
     pilots = _read_json(report_dir / "pilots.json")
     evaluation["pilots"] = pilots if pilots and pilots["runs"] else None
     _add_prices(evaluation, tuned, runs)
-    trajectories = predictions.predict_held_out(lode_dir, config, sweep, best_baseline(sweep))
     evaluation["trajectories"] = trajectories.describe() if trajectories else None
     if trajectories is None:
         evaluation["notes"].append(
@@ -211,7 +211,7 @@ def _summary(
     command: str,
 ) -> dict[str, Any]:
     by_scheduler = results(runs)
-    best, _ = best_baseline(tuned)
+    best = best_configuration(tuned).scheduler
     meta = runs[0].meta
     summary: dict[str, Any] = {
         "schema": SCHEMA_VERSION,

@@ -15,24 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.evaluation.accuracy import LODE, Configuration
+from components.evaluation.ranking import Configuration
 from components.evaluation.statistics import paired_difference
-from components.files import atomic_path
+from components.schedulers.names import LODE, label
+from components.storage.files import atomic_path
 from components.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LABELS = {LODE: "LODE", "onecycle": "OneCycle", "cosine": "Cosine", "constant": "Constant",
-          "exp-decay": "Exp. decay", "linear": "Linear",
-          "warmup-stable-decay": "Warm-up, stable, decay", "hypergradient": "Hypergradient",
-          "schedule-free": "Schedule-free", "rl-controller": "RL controller", "gns": "GNS",
-          "pbt": "PBT"}  # fmt: skip
 RED, BLUE, ORANGE, INK, GREY = "#c8102e", "#0072b2", "#d55e00", "#1f2328", "#8c959f"
 OTHERS = (
-    ("#009e73", "--"), ("#e69f00", "-."), ("#7b4ea3", ":"), ("#56b4e9", "--"), (GREY, "-."),
-    ("#cc79a7", ":"), ("#009e73", ":"), ("#e69f00", "--"), ("#7b4ea3", "-."), ("#56b4e9", ":"),
-)  # fmt: skip
+    ("#009e73", "--"),
+    ("#e69f00", "-."),
+    ("#7b4ea3", ":"),
+    ("#56b4e9", "--"),
+    (GREY, "-."),
+    ("#cc79a7", ":"),
+    ("#009e73", ":"),
+    ("#e69f00", "--"),
+    ("#7b4ea3", "-."),
+    ("#56b4e9", ":"),
+)
 COLUMN, WIDE = 4.7, 5.4  # inches: one of two columns; alone on its line
 GRID_LIMIT = 8  # more peak lrs than this were sampled, not laid out on a grid
 
@@ -58,11 +62,6 @@ _STYLE: Any = {
     "legend.fontsize": 9,
     "lines.linewidth": 1.5,
 }
-
-
-def label(scheduler: str) -> str:
-    """A scheduler's name as a reader expects it."""
-    return LABELS.get(scheduler, scheduler)
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,14 @@ def learning_rates(runs: Sequence[History], best_baseline: str, path: Path) -> N
             chosen = [h for h in runs if h.meta["scheduler"] == scheduler]
             name = f"{label(scheduler)} ({len(chosen)} runs)" if scheduler == LODE else None
             for i, run in enumerate(chosen):
-                axes.plot(_progress(run), run.points["lr"], color=color, linewidth=width,
-                          alpha=0.85 if scheduler == LODE else 1,
-                          label=(name or label(scheduler)) if i == 0 else None)  # fmt: skip
+                axes.plot(
+                    _progress(run),
+                    run.points["lr"],
+                    color=color,
+                    linewidth=width,
+                    alpha=0.85 if scheduler == LODE else 1,
+                    label=(name or label(scheduler)) if i == 0 else None,
+                )
         axes.set_yscale("log")
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, high * 3e-5), high)  # OneCycle's last update is close to zero
@@ -177,8 +181,14 @@ def curves(runs: Sequence[History], column: str, best_baseline: str, path: Path)
             if column != "val_metric":
                 mean, low, high = np.exp(mean), np.exp(low), np.exp(high)
             look, foremost = styles[name], name in (LODE, best_baseline)
-            axes.plot(x, mean, color=look.color, linestyle=look.dash, label=label(name),
-                      zorder=3 if name == LODE else 2)  # fmt: skip
+            axes.plot(
+                x,
+                mean,
+                color=look.color,
+                linestyle=look.dash,
+                label=label(name),
+                zorder=3 if name == LODE else 2,
+            )
             axes.fill_between(
                 x, low, high, color=look.color, alpha=0.16 if foremost else 0.07, linewidth=0
             )
@@ -197,8 +207,9 @@ def curves(runs: Sequence[History], column: str, best_baseline: str, path: Path)
 
 def test_metrics(by_seed: Mapping[str, Mapping[int, float | None]], best: str, path: Path) -> None:
     """Final test metric of every run, with the mean and its 95 % interval."""
-    values = {name: [100 * v for v in seeds.values() if v is not None]
-              for name, seeds in by_seed.items()}  # fmt: skip
+    values = {
+        name: [100 * v for v in seeds.values() if v is not None] for name, seeds in by_seed.items()
+    }
     with _figure(path, COLUMN, 0.9 + 0.5 * len(values)) as axes:
         _strips(axes, values, looks(list(values), best))
         axes.set_xlabel("test accuracy (%)")
@@ -235,8 +246,11 @@ def trajectories(history: History, predicted: np.ndarray, observed: int, path: P
         predicted: array (T, 3) of train loss, validation metric and learning rate at its points.
         observed: number of points the LODE has seen; they are shaded.
     """
-    rows = (("train_loss", "training loss", 0, "log"), ("lr", "learning rate", 2, "log"),
-            ("val_metric", "val. accuracy (%)", 1, "linear"))  # fmt: skip
+    rows = (
+        ("train_loss", "training loss", 0, "log"),
+        ("lr", "learning rate", 2, "log"),
+        ("val_metric", "val. accuracy (%)", 1, "linear"),
+    )
     x = _progress(history)
     with _figure(path, COLUMN, 5.0, nrows=3, sharex=True) as all_axes:
         for axes, (column, name, channel, scale) in zip(all_axes, rows, strict=True):
@@ -244,8 +258,14 @@ def trajectories(history: History, predicted: np.ndarray, observed: int, path: P
             truth = factor * history.points[column].to_numpy()
             axes.axvspan(0, x[observed - 1], color="#eceff2", linewidth=0)
             axes.plot(x, truth, color=INK, linewidth=1.6, label="observed")
-            axes.plot(x, factor * predicted[:, channel], color=ORANGE, linewidth=1.6,
-                      linestyle="--", label="LODE's prediction")  # fmt: skip
+            axes.plot(
+                x,
+                factor * predicted[:, channel],
+                color=ORANGE,
+                linewidth=1.6,
+                linestyle="--",
+                label="LODE's prediction",
+            )
             axes.set_yscale(scale)
             if scale == "log":
                 low, high = axes.get_ylim()
@@ -257,8 +277,11 @@ def trajectories(history: History, predicted: np.ndarray, observed: int, path: P
 
 def histories_over_training(histories: Sequence[History], path: Path) -> None:
     """Train loss, validation metric and learning rate of a few runs, one above the other."""
-    channels = (("train_loss", "training loss", "log"), ("val_metric", "validation metric", None),
-                ("lr", "learning rate", "log"))  # fmt: skip
+    channels = (
+        ("train_loss", "training loss", "log"),
+        ("val_metric", "validation metric", None),
+        ("lr", "learning rate", "log"),
+    )
     with _figure(path, WIDE, 6.0, nrows=3, sharex=True) as rows:
         for axes, (column, name, scale) in zip(rows, channels, strict=True):
             for history in histories:
@@ -276,18 +299,22 @@ def _heatmap(
     from matplotlib.patches import Rectangle
 
     names = sorted({c.scheduler for c in configurations}, key=label)
-    rates = sorted({c.peak_lr for c in configurations})
+    rates: list[float] = sorted({c.peak_lr for c in configurations if c.peak_lr is not None})
     grid = np.full((len(names), len(rates)), np.nan)
     for c in configurations:
-        if c.validation.mean is not None:
+        if c.peak_lr is not None and c.validation.mean is not None:
             grid[names.index(c.scheduler), rates.index(c.peak_lr)] = 100 * c.validation.mean
     # mostly for the better half, or a few broken configurations take all of the scale
     low, high = np.nanmedian(grid), np.nanmax(grid)
     with _figure(path, WIDE, 0.8 + 0.5 * len(names)) as axes:
         axes.pcolormesh(
-            grid, cmap="Blues", vmin=low - (high - low) * 0.5 - 1e-9, vmax=high,
-            edgecolors="white", linewidth=2,
-        )  # fmt: skip
+            grid,
+            cmap="Blues",
+            vmin=low - (high - low) * 0.5 - 1e-9,
+            vmax=high,
+            edgecolors="white",
+            linewidth=2,
+        )
         axes.invert_yaxis()
         for c in configurations:
             row, column = names.index(c.scheduler), rates.index(c.peak_lr)
@@ -296,12 +323,20 @@ def _heatmap(
                 continue
             text = f"{value:.1f}" + (f"\n{c.diverged} diverged" if c.diverged else "")
             dark = value > low + 0.5 * (high - low)
-            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", linespacing=1.1,
-                      color="white" if dark else INK,
-                      fontsize=7.5 if c.diverged else 9.5)  # fmt: skip
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                text,
+                ha="center",
+                va="center",
+                linespacing=1.1,
+                color="white" if dark else INK,
+                fontsize=7.5 if c.diverged else 9.5,
+            )
             if chosen.get(c.scheduler) == c.peak_lr:
-                frame = Rectangle((column + 0.04, row + 0.06), 0.92, 0.88, fill=False,
-                                  edgecolor=RED, linewidth=2)  # fmt: skip
+                frame = Rectangle(
+                    (column + 0.04, row + 0.06), 0.92, 0.88, fill=False, edgecolor=RED, linewidth=2
+                )
                 axes.add_patch(frame)
         axes.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
         axes.set_yticks(np.arange(len(names)) + 0.5, [label(name) for name in names])
@@ -317,10 +352,17 @@ def _sampled(configurations: Sequence[Configuration], path: Path) -> None:
     with _figure(path, WIDE, 3.4) as axes:
         for i, name in enumerate(names):
             own = [c for c in configurations if c.scheduler == name and c.validation.mean]
-            axes.errorbar([c.peak_lr for c in own], [100 * (c.validation.mean or 0) for c in own],
-                          [100 * (c.validation.std or 0) for c in own], linestyle="none",
-                          marker="os^DvPX"[i % 7], markersize=5, linewidth=1,
-                          color=palette[i % len(palette)].color, label=label(name))  # fmt: skip
+            axes.errorbar(
+                [c.peak_lr for c in own],
+                [100 * (c.validation.mean or 0) for c in own],
+                [100 * (c.validation.std or 0) for c in own],
+                linestyle="none",
+                marker="os^DvPX"[i % 7],
+                markersize=5,
+                linewidth=1,
+                color=palette[i % len(palette)].color,
+                label=label(name),
+            )
         axes.set_xscale("log")
         axes.set_xlabel("peak learning rate")
         axes.set_ylabel("validation accuracy (%)")
@@ -372,5 +414,11 @@ def _percent_of_training(axes: Axes) -> None:
 
 def _legend_above(axes: Axes) -> None:
     """Above the data, where it hides nothing."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.2,
-                handlelength=1.8, columnspacing=1.2)  # fmt: skip
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=3,
+        borderaxespad=0.2,
+        handlelength=1.8,
+        columnspacing=1.2,
+    )

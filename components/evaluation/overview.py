@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.evaluation.accuracy import LODE, EvaluationError
-from components.evaluation.figures import label
+from components.evaluation.errors import EvaluationError
+from components.schedulers.names import LODE, label
 
 NOT_RUN = "not run"
 # The paper's columns and rows first, in its order; what else was evaluated follows.
@@ -19,8 +19,16 @@ COLUMNS = {
     "imagenet-resnet34": "ImageNet ResNet34",
     "tinystories-minigpt": "TinyStories transformer",
 }
-ROWS = ("constant", "cosine", "onecycle", "exp-decay", "hypergradient", "rl-controller",
-        "schedule-free", LODE)  # fmt: skip
+ROWS = (
+    "constant",
+    "cosine",
+    "onecycle",
+    "exp-decay",
+    "hypergradient",
+    "rl-controller",
+    "schedule-free",
+    LODE,
+)
 
 
 def overview(reports: Path, *, markdown: bool = False) -> str:

@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluation import figures
-from components.evaluation.accuracy import LODE, configurations
-from components.evaluation.figures import label
-from components.evaluation.predictions import Trajectories
+from components.evaluation.accuracy import LODE
+from components.evaluation.ranking import configurations
 from components.evaluation.statistics import CONFIDENCE
-from components.files import write_text
+from components.evaluation.trajectories import Trajectories
+from components.schedulers.names import label
+from components.storage.files import write_text
 from components.training.history import History
 
 TEMPLATES = Path(__file__).with_name("templates")
 TEST_COLUMN = "Test accuracy (%)"
 TEXT_OMITS = ("Validation (%)", "Search (runs)", "Cost")
 MINUS, NONE = "−", "–"
-CHANNELS = {"train_loss": "Training loss", "log_lr": "Learning rate, log",
-            "val_metric": "Validation accuracy"}  # fmt: skip
+CHANNELS = {
+    "train_loss": "Training loss",
+    "log_lr": "Learning rate, log",
+    "val_metric": "Validation accuracy",
+}
 
 
 def draw(
@@ -181,10 +185,13 @@ def write_page(evaluation: Mapping[str, Any], report_dir: Path) -> Path:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
         finalize=lambda value: _unbroken(value) if type(value) is str else value,
-    )  # fmt: skip
+    )
     alike = best_schedulers(evaluation)
     folder = Path(report_dir) / "figures"
     captions = _captions(evaluation)
@@ -247,9 +254,11 @@ def _captions(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
     def trajectory(share: str) -> tuple[str, str, str]:
         text = f"{run}, {kind}; the LODE sees the shaded first {share}."
-        return (f"Predicted from the first {share}", text,
-                f"Observed and predicted training loss, learning rate and validation accuracy. "
-                f"{text}")  # fmt: skip
+        return (
+            f"Predicted from the first {share}",
+            text,
+            f"Observed and predicted training loss, learning rate and validation accuracy. {text}",
+        )
 
     return {
         "results": f"Mean ± standard deviation over {n} seeds, test accuracy at the best "
@@ -270,30 +279,51 @@ def _captions(evaluation: Mapping[str, Any]) -> dict[str, Any]:
             "on validation.",
             f"Learning rate of the {n} LODE runs and of {best} over training, log scale.",
         ),
-        "train_loss": ("Training loss", f"Geometric mean of {n} seeds, band ± 1 standard "
-                       "deviation of the logarithm.",
-                       "Training loss of each scheduler over training, log scale."),
-        "val_metric": ("Validation accuracy", f"Mean of {n} seeds, band ± 1 standard deviation.",
-                       "Validation accuracy of each scheduler over training."),
-        "test": ("Test accuracy of every run", "Diamond and bar: mean and its 95 % interval.",
-                 f"Test accuracy of every run by scheduler. Means: {tests}."),
-        "sharpness": ("Sharpness", "Largest eigenvalue of the training loss's Hessian after the "
-                      "last update; diamond: mean, log axis. Lower is flatter, which alone does "
-                      "not make a network better.",
-                      "Sharpness of every run by scheduler."),
-        "sweep": ("Validation accuracy of the sweep (%)", "Mean over seeds at the best validation "
-                  "point; framed: the peak learning rate chosen for each scheduler.",
-                  "Mean validation accuracy by scheduler and peak learning rate."),
-        "plans": ("The plan", "Finalists of the pilots, the plan that LODE's runs begin with, and "
-                  "the best schedule of the sweep.", "Learning rates of the plan, the other "
-                  "finalists and the sweep's best schedule over training."),
-        "expectations": ("What was expected of the plan in force", "Final validation accuracy as "
-                         "predicted at each decision, one line per seed; a dot where the plan was "
-                         "changed.",
-                         "Predicted final validation accuracy at each decision of each LODE run."),
+        "train_loss": (
+            "Training loss",
+            f"Geometric mean of {n} seeds, band ± 1 standard deviation of the logarithm.",
+            "Training loss of each scheduler over training, log scale.",
+        ),
+        "val_metric": (
+            "Validation accuracy",
+            f"Mean of {n} seeds, band ± 1 standard deviation.",
+            "Validation accuracy of each scheduler over training.",
+        ),
+        "test": (
+            "Test accuracy of every run",
+            "Diamond and bar: mean and its 95 % interval.",
+            f"Test accuracy of every run by scheduler. Means: {tests}.",
+        ),
+        "sharpness": (
+            "Sharpness",
+            "Largest eigenvalue of the training loss's Hessian after the "
+            "last update; diamond: mean, log axis. Lower is flatter, which alone does "
+            "not make a network better.",
+            "Sharpness of every run by scheduler.",
+        ),
+        "sweep": (
+            "Validation accuracy of the sweep (%)",
+            "Mean over seeds at the best validation "
+            "point; framed: the peak learning rate chosen for each scheduler.",
+            "Mean validation accuracy by scheduler and peak learning rate.",
+        ),
+        "plans": (
+            "The plan",
+            "Finalists of the pilots, the plan that LODE's runs begin with, and "
+            "the best schedule of the sweep.",
+            "Learning rates of the plan, the other "
+            "finalists and the sweep's best schedule over training.",
+        ),
+        "expectations": (
+            "What was expected of the plan in force",
+            "Final validation accuracy as "
+            "predicted at each decision, one line per seed; a dot where the plan was "
+            "changed.",
+            "Predicted final validation accuracy at each decision of each LODE run.",
+        ),
         "trajectories_5": trajectory("5 %"),
         "trajectories_50": trajectory("50 %"),
-    }  # fmt: skip
+    }
 
 
 def _setup(evaluation: Mapping[str, Any]) -> str:
@@ -324,10 +354,13 @@ def _lode(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         part for part in ("held_out", "fitted") if any(part in shown for shown in table.values())
     ]
     errors = [
-        {"channel": f"{name} ({share.replace('%', ' %')})", "values": [
-            _error(table[share].get(part, {}).get(channel)) for part in parts]}
-        for channel, name in CHANNELS.items() for share in table
-    ]  # fmt: skip
+        {
+            "channel": f"{name} ({share.replace('%', ' %')})",
+            "values": [_error(table[share].get(part, {}).get(channel)) for part in parts],
+        }
+        for channel, name in CHANNELS.items()
+        for share in table
+    ]
     columns = {"held_out": "Runs held out of the fit", "fitted": "Runs of the fit"}
     sentences = []
     if "histories" in fit:
@@ -376,8 +409,15 @@ def _pilots(evaluation: Mapping[str, Any]) -> list[str]:
         f"{100 * gain['error']:.2f} points of validation accuracy over {name} (± one standard "
         "error), "
     )
-    return [cost, result + ("and became the plan." if pilots["adopted"] else
-            f"too little to be trusted, so LODE's runs begin with {name}.")]  # fmt: skip
+    return [
+        cost,
+        result
+        + (
+            "and became the plan."
+            if pilots["adopted"]
+            else f"too little to be trusted, so LODE's runs begin with {name}."
+        ),
+    ]
 
 
 def _place(rank: int) -> str:
@@ -432,16 +472,20 @@ def _provenance(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     threads = "/".join(map(str, about["threads"]))
     lines = [
         ("Command", about["command"]),
-        ("Seeds", f"evaluation {_seeds(setup['seeds'])}; sweep "
-                  f"{_seeds(evaluation['sweep']['seeds'])}"),
-        ("Hardware", ", ".join(about["devices"])
-                     + (f", threads per run: {threads}" if threads else "")),
+        (
+            "Seeds",
+            f"evaluation {_seeds(setup['seeds'])}; sweep {_seeds(evaluation['sweep']['seeds'])}",
+        ),
+        (
+            "Hardware",
+            ", ".join(about["devices"]) + (f", threads per run: {threads}" if threads else ""),
+        ),
         ("Versions", versions),
         ("Sweep", about["sweep_digest"]),
         ("Runs", about["runs_digest"]),
         ("LODE", evaluation["lode"]["digest"]),
         ("Data", "evaluation.json, runs.parquet and figures/ beside this page"),
-    ]  # fmt: skip
+    ]
     return [(name, str(value)) for name, value in lines if value]
 
 

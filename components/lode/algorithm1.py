@@ -14,7 +14,7 @@ import torch
 
 from components.lode.channels import LOSS, LR, METRIC
 from components.lode.model import LODEConfig
-from components.threads import one_thread
+from components.training.threads import one_thread
 
 BEST = 3  # samples that are averaged
 

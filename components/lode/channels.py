@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from components.lode.errors import LODEError
+from components.training.run import SERIES
 
-NAMES = ("train_loss", "val_metric", "lr")
 LOSS, METRIC, LR = range(3)
 
 Series = TypeVar("Series", np.ndarray, torch.Tensor)
@@ -55,7 +55,7 @@ class Channels:
             LODEError: a channel is not finite, or no learning rate is positive.
         """
         rows = np.concatenate([np.asarray(one, dtype=np.float64) for one in series])
-        for name, column in zip(NAMES, rows.T, strict=True):
+        for name, column in zip(SERIES, rows.T, strict=True):
             if not np.isfinite(column).all():
                 raise LODEError(f"{name} of the histories is not finite; quarantine those runs")
         peaks = [float(one[:, LR].max()) for one in series]

@@ -31,7 +31,7 @@ from components.lode.algorithm1 import (
 )
 from components.lode.channels import LOSS, LR
 from components.lode.judge import Judge
-from components.threads import one_thread
+from components.training.threads import one_thread
 
 NOTHING_LIKE_IT, NO_GAIN = "no sample accepted", "no gain above the judge's error"
 
@@ -115,9 +115,16 @@ def improve(
         final = judge.final_metric(np.concatenate([plan[None], tables]), state, point)
         expected, gain = final[:, :1], final[:, 1:] - final[:, :1]
         kept = Decision(
-            point, len(accepted), (), (), float(expected.mean()), float(expected.std()), (),
-            samples=n, kept=NOTHING_LIKE_IT,
-        )  # fmt: skip
+            point,
+            len(accepted),
+            (),
+            (),
+            float(expected.mean()),
+            float(expected.std()),
+            (),
+            samples=n,
+            kept=NOTHING_LIKE_IT,
+        )
         if not len(accepted):
             return kept
         best = best_samples(gain.mean(0) - caution * gain.std(0))

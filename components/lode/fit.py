@@ -12,7 +12,6 @@ import json
 import math
 import time
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,13 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.files import atomic_path
-from components.lode import quality
-from components.lode.channels import LOSS, METRIC, NAMES, Channels
+from components.evaluation.ranking import best_configuration, best_validation
+from components.lode import table_a1
+from components.lode.channels import LOSS, METRIC, Channels
 from components.lode.errors import LODEError
 from components.lode.model import LODE, LODEConfig
-from components.threads import one_thread
+from components.storage.files import atomic_path
 from components.training.history import History, digest
+from components.training.threads import one_thread
 
 CHECK_EVERY = 250  # updates between looks at the held-out runs, each with a checkpoint
 CHECKPOINT = "fit.checkpoint.safetensors"
@@ -126,7 +126,7 @@ def fit(
         training = _Training(config, settings, data, mu, Path(checkpoint or folder))
         training.run(progress)
         lode = training.best_model()
-        summary = training.summary() | quality.report(lode, data.series, data.held_out)
+        summary = training.summary() | table_a1.report(lode, data.series, data.held_out)
     lode.config = replace(config, fit=summary)
     lode.save(folder)
     training.path.unlink(missing_ok=True)
@@ -255,7 +255,7 @@ class _Training:
         everything, or anything. Half of the windows begin the run.
         """
         points, runs = self.config.points, len(self.fitted)
-        few, half = (quality.window_points(share, points) for share in quality.OBSERVED)
+        few, half = (table_a1.window_points(share, points) for share in table_a1.OBSERVED)
         lengths = (self.mu, few, half, points, int(rng.integers(2, points + 1)))
         length = lengths[rng.integers(len(lengths))]
         size = min(self.settings.batch_size, runs)
@@ -278,7 +278,7 @@ class _Training:
     def _held_out_error(self) -> float:
         """Mean squared standardised error over windows of the lengths that matter."""
         points, mu = self.config.points, self.mu
-        seen = (quality.window_points(share, points) for share in (*quality.OBSERVED, 1.0))
+        seen = (table_a1.window_points(share, points) for share in (*table_a1.OBSERVED, 1.0))
         windows = {(share * (points - mu) // 4, mu): None for share in range(4)}
         windows |= dict.fromkeys((0, length) for length in seen)  # each once, in this order
         total = 0.0
@@ -356,7 +356,7 @@ def _collect(sweep: Sequence[History], pilots: Sequence[History], held_out_seeds
         raise LODEError(
             f"held_out_seeds = {held_out_seeds} leaves none of the seeds {seeds} to fit"
         )
-    series = np.stack([h.points[list(NAMES)].to_numpy(np.float64) for h in completed])
+    series = np.stack([h.series() for h in completed])
     _check_direction(series)
     held_out = np.array([history.meta["seed"] in last for history in completed])
     return _Data(series, held_out, len(sweep) + len(pilots) - len(completed))
@@ -374,7 +374,7 @@ def _check(histories: Sequence[History]) -> None:
                 f"{history.describe()} ({history.run_id}) has {len(history.points)} of {points} "
                 "points; quarantine it"
             )
-        if not np.isfinite(history.points[list(NAMES)].to_numpy()).all():
+        if not np.isfinite(history.series()).all():
             raise LODEError(
                 f"{history.describe()} ({history.run_id}) has values that are not finite; "
                 "quarantine it"
@@ -402,22 +402,9 @@ def _check_direction(series: np.ndarray) -> None:
 
 
 def _initial_schedule(histories: Sequence[History]) -> tuple[float, ...]:
-    """Learning rates of the configuration with the best mean final metric over its seeds.
-
-    A configuration that diverged for some seed comes after all that did not. Where a
-    configuration's runs differ (learned schedulers), its best run is taken.
-    """
-    groups: dict[tuple[str, float | None], list[History]] = defaultdict(list)
-    for history in histories:
-        groups[history.configuration].append(history)
-
-    def final(history: History) -> float:
-        return float(history.points[NAMES[METRIC]].iloc[-1])
-
-    def merit(runs: list[History]) -> tuple[bool, float]:
-        finals = [final(run) for run in runs if run.completed]
-        return len(finals) == len(runs), float(np.mean(finals)) if finals else -math.inf
-
-    winners = max(groups.values(), key=merit)
-    best = max(winners, key=lambda run: (run.completed, final(run)))
-    return tuple(float(lr) for lr in best.points["lr"])
+    """Learning rates of the best configuration; where its runs differ (learned schedulers), of its
+    best run."""
+    best = best_configuration(histories)
+    runs = [run for run in histories if run.configuration == (best.scheduler, best.peak_lr)]
+    winner = max(runs, key=lambda run: (run.completed, best_validation(run)))
+    return tuple(float(lr) for lr in winner.points["lr"])

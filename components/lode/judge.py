@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from components.files import atomic_path, write_text
 from components.lode.errors import LODEError
+from components.storage.files import atomic_path, write_text
 
 INTERVALS = 25  # of a run, where it has so many log points
 SPEED = 4.0  # the field's unit of time is a quarter of a run
@@ -65,10 +65,15 @@ class Scales:
             0.1 * float(peaks.min()), float(peaks.max()), base, top + margin, margin, one, one, one
         )
         return cls(
-            raw.lr_offset, raw.lr_top, raw.loss_base, raw.ceiling, raw.margin,
-            _moments(raw._log_lr(lrs)), _moments(raw._log_loss(losses)),
+            raw.lr_offset,
+            raw.lr_top,
+            raw.loss_base,
+            raw.ceiling,
+            raw.margin,
+            _moments(raw._log_lr(lrs)),
+            _moments(raw._log_loss(losses)),
             _moments(raw._stretched(metrics)),
-        )  # fmt: skip
+        )
 
     def drive(self, lrs: np.ndarray) -> np.ndarray:
         """Learning rates (…) to the field's input (…, 2): standardised in log, and plain."""
@@ -196,7 +201,7 @@ class Judge(nn.Module):
 
         Returns:
             Predictions (M, B, K, 2), each made before its own interval was seen; the last state.
-        """  # fmt: skip
+        """
         field, readout = _layers(self.field), _layers(self.readout)
         inputs = drive.expand(len(h), -1, -1, -1).unbind(2)
         predicted = []
@@ -244,14 +249,15 @@ class Judge(nn.Module):
             start: learning rate of the first update. mu: log points of one stretch; the state is
                 corrected after each.
             known: a log point, a multiple of mu, and the state there, to go on from.
-        """  # fmt: skip
+        """
         begin, h = known or (0, self.fresh(1))
         seen = len(observed)
         bounds = np.append(np.arange(begin, seen, mu), seen)
         seen_of = np.clip(observed, -1e100, 1e100)  # so that sums stay finite
-        loss, metric, lrs = (means(x, bounds) for x in (
-            seen_of[:, 0], seen_of[:, 1], held(np.append(start, seen_of[:, 2]))
-        ))  # fmt: skip
+        loss, metric, lrs = (
+            means(x, bounds)
+            for x in (seen_of[:, 0], seen_of[:, 1], held(np.append(start, seen_of[:, 2])))
+        )
         scales = self.config.scales
         drive = self._tensor(scales.drive(lrs))[None]
         y = self._tensor(scales.observation(loss, metric))[None]

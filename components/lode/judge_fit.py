@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from components.lode.channels import NAMES
 from components.lode.errors import LODEError
 from components.lode.judge import Judge, JudgeConfig, Scales, edges, held, means, with_start
-from components.threads import one_thread
 from components.training.history import History
+from components.training.threads import one_thread
 
 GOOD = 0.25  # share of the configurations, the best, on which the judge's error is measured
 METRIC_WEIGHT, LAST_WEIGHT, LAST = 2.0, 3.0, 2  # the metric counts twice, the last bins thrice
@@ -52,14 +51,16 @@ class Runs:
         done = [history for history in histories if history.completed]
         if not done:
             raise LODEError("no completed run to fit a judge on; run `lode sweep` first")
-        loss, metric, lr = (np.stack([h.points[c].to_numpy(np.float64) for h in done])
-                            for c in NAMES)  # fmt: skip
+        loss, metric, lr = np.moveaxis(np.stack([h.series() for h in done]), -1, 0).copy()
         names = [(*h.configuration, h.meta.get("scheduler_digest")) for h in done]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
         return cls(
-            held(with_start(lr)), loss, metric,
-            np.array([h.meta["seed"] for h in done]), np.array([numbers[name] for name in names]),
-        )  # fmt: skip
+            held(with_start(lr)),
+            loss,
+            metric,
+            np.array([h.meta["seed"] for h in done]),
+            np.array([numbers[name] for name in names]),
+        )
 
 
 def fit_judge(
@@ -91,8 +92,9 @@ def fit_judge(
         torch.manual_seed(settings.seed)
         config = JudgeConfig(
             Scales.measure(runs.lrs, runs.losses, runs.metrics),
-            members=min(settings.members, groups), histories=len(runs.seeds),
-        )  # fmt: skip
+            members=min(settings.members, groups),
+            histories=len(runs.seeds),
+        )
         fitting = _Fitting(Judge(config), runs, settings)
         for update in range(settings.updates):
             fitting.step()

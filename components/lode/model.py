@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from components.files import atomic_path, write_text
-from components.lode import fused
+from components.lode import kernels
 from components.lode.channels import LR, Channels
 from components.lode.errors import LODEError
 from components.lode.solver import dopri5, grid_steps, interpolate, local_error
+from components.storage.files import atomic_path, write_text
 
 ENCODERS = ("ode-rnn", "gru")
 SOLVERS = ("rk4", "dopri5")
@@ -102,7 +102,7 @@ class Encoder(nn.Module):
     def __init__(self, kind: str, hidden: int, latent: int, reads_slope: bool) -> None:
         super().__init__()
         self.reads_slope = reads_slope
-        # A container: `fused.scan` does the arithmetic.
+        # A container: `kernels.scan` does the arithmetic.
         self.cell = nn.GRUCell(4 + reads_slope, hidden)
         self.drift = (
             nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh(), nn.Linear(hidden, hidden))
@@ -119,10 +119,10 @@ class Encoder(nn.Module):
         if self.drift is None:
             nothing = drive.new_empty(0)
             weights += [nothing] * 4
-            return self.readout(fused.scan(drive, None, tuple(weights)))
+            return self.readout(kernels.scan(drive, None, tuple(weights)))
         for layer in (self.drift[0], self.drift[2]):
             weights += [layer.weight, layer.bias]
-        return self.readout(fused.scan(drive, self._gaps(times), tuple(weights)))
+        return self.readout(kernels.scan(drive, self._gaps(times), tuple(weights)))
 
     @staticmethod
     def _gaps(times: torch.Tensor) -> torch.Tensor:
@@ -164,9 +164,7 @@ def _averaging(length: int, most: int, dtype: torch.dtype, device: torch.device)
     """(most, length), rows that average one stretch each."""
     stretch = np.arange(length) * most // length
     weights = np.eye(most)[stretch].T
-    return torch.as_tensor(
-        weights / weights.sum(1, keepdims=True), dtype=dtype, device=device
-    )  # fmt: skip
+    return torch.as_tensor(weights / weights.sum(1, keepdims=True), dtype=dtype, device=device)
 
 
 class LODE(nn.Module):
@@ -232,7 +230,7 @@ class LODE(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         steps = steps or self.config.solver_steps
         weights = tuple(self.field.parameters())
-        return fused.rk4_mlp(z0, weights, grid_steps(times, steps), 1.0 / steps)
+        return kernels.rk4_mlp(z0, weights, grid_steps(times, steps), 1.0 / steps)
 
     def _read(
         self, nodes: torch.Tensor, slopes: torch.Tensor, times: np.ndarray, steps: int

@@ -15,7 +15,7 @@ import torch
 from components.lode.channels import LR, METRIC
 from components.lode.judge import Judge
 from components.lode.model import LODE
-from components.threads import one_thread
+from components.training.threads import one_thread
 
 PARENTS = 25  # histories whose latents the search starts from
 ROUNDS, OFFSPRING, KEPT, ELITE = 25, 48, 24, 12
@@ -95,10 +95,11 @@ def propose_plans(
             search(
                 lambda z: decode_plans(lode, z),
                 lambda plans, w=w: w @ judge.final_metric(plans),  # type: ignore[misc]
-                parents, rng,
+                parents,
+                rng,
             )[0]
             for w in weights
-        ]  # fmt: skip
+        ]
     return np.array(found)
 
 

@@ -21,10 +21,10 @@ from components.lode.control import improve
 from components.lode.errors import LODEError
 from components.lode.judge import Judge, with_start
 from components.lode.model import LODE
-from components.schedulers import Scheduler
 from components.schedulers.parametric import learning_rate
 from components.schedulers.plan import interpolate, parametric_table
 from components.training.run import log_steps
+from components.training.scheduler import Scheduler
 
 CONTROLLERS = ("default", "paper")
 
@@ -72,9 +72,16 @@ class LODEScheduler(Scheduler):
         seed: int = 0,
     ) -> None:
         self.settings: dict[str, Any] = {
-            "controller": controller, "updates": updates, "points": points, "mu": mu, "n": n,
-            "sigma": sigma, "horizon": horizon, "caution": caution, "seed": seed,
-        }  # fmt: skip
+            "controller": controller,
+            "updates": updates,
+            "points": points,
+            "mu": mu,
+            "n": n,
+            "sigma": sigma,
+            "horizon": horizon,
+            "caution": caution,
+            "seed": seed,
+        }
         _check(self.settings, lode, judge)
         self.lode, self.judge = lode, judge
         self._log_steps = log_steps(updates, points)
@@ -153,9 +160,7 @@ class LODEScheduler(Scheduler):
         if np.isfinite(observed).all():
             decision = self._decide(point, observed)
         else:
-            decision = Decision(
-                point, 0, (), (), None, None, (), kept="observations not finite"
-            )  # fmt: skip
+            decision = Decision(point, 0, (), (), None, None, (), kept="observations not finite")
         if decision.lrs:
             plan = self._plan.copy()
             plan[point:] = decision.lrs[: len(plan) - point]
@@ -172,17 +177,27 @@ class LODEScheduler(Scheduler):
         drawn = {"n": chosen["n"], "sigma": chosen["sigma"], "rng": rng}
         if self.judge is None or chosen["controller"] == "paper":
             return decide(
-                self.lode, observed, point=point, points=chosen["points"],
-                horizon=chosen["horizon"], **drawn,
-            )  # fmt: skip
+                self.lode,
+                observed,
+                point=point,
+                points=chosen["points"],
+                horizon=chosen["horizon"],
+                **drawn,
+            )
         state = self.judge.follow(
             observed, float(self._plan[0]), chosen["mu"], chosen["points"], self._known
         )
         self._known = point, state
         return improve(
-            self.lode, self.judge, observed, self._plan,
-            mu=chosen["mu"], caution=chosen["caution"], state=state, **drawn,
-        )  # fmt: skip
+            self.lode,
+            self.judge,
+            observed,
+            self._plan,
+            mu=chosen["mu"],
+            caution=chosen["caution"],
+            state=state,
+            **drawn,
+        )
 
 
 def load_scheduler(folder: Path, **settings: Any) -> LODEScheduler:

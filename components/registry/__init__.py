@@ -12,6 +12,16 @@ from components.registry.promotion import (
 from components.registry.tracking import log_sweep
 
 __all__ = [
-    "Registration", "RegistryError", "Version", "champion", "fetch", "find", "list_versions",
-    "log_sweep", "model_name", "register", "register_challenger", "rollback",
-]  # fmt: skip
+    "Registration",
+    "RegistryError",
+    "Version",
+    "champion",
+    "fetch",
+    "find",
+    "list_versions",
+    "log_sweep",
+    "model_name",
+    "register",
+    "register_challenger",
+    "rollback",
+]

@@ -74,8 +74,14 @@ def register(
     """
     lode = LODE.load(Path(lode_dir))
     name = model_name(task)
-    defaults = {"controller": controller, "mu": mu, "n": n, "sigma": sigma,
-                "horizon": horizon or 0, "caution": caution}  # fmt: skip
+    defaults = {
+        "controller": controller,
+        "mu": mu,
+        "n": n,
+        "sigma": sigma,
+        "horizon": horizon or 0,
+        "caution": caution,
+    }
     with tempfile.TemporaryDirectory() as scratch, connect(tracking_uri) as client:
         package = ship(Path(scratch) / "code")
         lineage = {str(key): str(value) for key, value in tags.items()} | {
@@ -89,9 +95,14 @@ def register(
             weights = copy_weights(Path(lode_dir), Path(scratch) / "lode")
             experiment = experiment_id(client, name, artifact_root)
             version_ = log_model(
-                name, weights, package, experiment=experiment, controller=defaults,
-                points=lode.config.points, tags=lineage,
-            )  # fmt: skip
+                name,
+                weights,
+                package,
+                experiment=experiment,
+                controller=defaults,
+                points=lode.config.points,
+                tags=lineage,
+            )
             found = _tag(client, name, version_, lineage)
         if promote:
             make_champion(client, name, int(found.version))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.lode import judge
 from components.lode.model import CONFIG, WEIGHTS
+from components.training.run import SERIES
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -79,7 +80,7 @@ def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    window = [ColSpec("double", name) for name in ("train_loss", "val_metric", "lr")]
+    window = [ColSpec("double", name) for name in SERIES]
     params = [
         ParamSpec("points", "long", points),
         *(ParamSpec(name, "long", controller[name]) for name in ("mu", "n", "horizon")),
@@ -89,10 +90,11 @@ def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
     ]
     return ModelSignature(
         inputs=Schema([ColSpec("long", "point"), *window]),
-        outputs=Schema([ColSpec("long", "point"), ColSpec("double", "lr"),
-                        ColSpec("boolean", "decided")]),
+        outputs=Schema(
+            [ColSpec("long", "point"), ColSpec("double", "lr"), ColSpec("boolean", "decided")]
+        ),
         params=ParamSchema(params),
-    )  # fmt: skip
+    )
 
 
 def _example(mu: int) -> Any:

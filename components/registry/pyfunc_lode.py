@@ -57,9 +57,13 @@ class LODEModel(PythonModel):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that N differs from the fit's, which it does not
             scheduler = self._scheduler(
-                self._lode, judge=self._judge, updates=points, points=points, horizon=horizon,
+                self._lode,
+                judge=self._judge,
+                updates=points,
+                points=points,
+                horizon=horizon,
                 **settings,
-            )  # fmt: skip
+            )
         mu = scheduler.settings["mu"]
         history = model_input.sort_values("point")
         now = _latest(history, points, mu)

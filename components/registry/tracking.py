@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from components.registry.connection import connect, experiment_id
 from components.training.history import History
+from components.training.run import SERIES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
 RUN_ID = "lode.run_id"  # the tag that says which history an MLflow run holds
-METRICS = ("train_loss", "val_metric", "lr")
 PARAMS = ("task", "scheduler", "peak_lr", "seed", "updates", "points", "device")
 SUMMARY = ("test_metric", "best_val_metric", "seconds_per_epoch")
 _BATCH = 1000  # MLflow's limit of metrics per call
@@ -99,7 +99,7 @@ def _metrics(history: History, started_ms: int) -> list[Metric]:
     ]
     metrics = [
         Metric(name, float(value), time, step)
-        for name in METRICS
+        for name in SERIES
         for value, time, step in zip(points[name], times, steps, strict=True)
     ]
     last, end = (steps[-1], times[-1]) if steps else (0, started_ms)

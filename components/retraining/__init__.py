@@ -9,11 +9,20 @@ from components.retraining.collection import collect
 from components.retraining.comparison import compare
 from components.retraining.decision import decide
 from components.retraining.gate import Decision, Figures, Rules, gate
-from components.retraining.night import RetrainingError
+from components.retraining.record import RetrainingError
+from components.retraining.retrain import retrain
 from components.retraining.version import record_version
-from components.retraining.whole import retrain
 
 __all__ = [
-    "Decision", "Figures", "RetrainingError", "Rules", "collect", "compare", "decide",
-    "fit_challenger", "gate", "record_version", "retrain",
-]  # fmt: skip
+    "Decision",
+    "Figures",
+    "RetrainingError",
+    "Rules",
+    "collect",
+    "compare",
+    "decide",
+    "fit_challenger",
+    "gate",
+    "record_version",
+    "retrain",
+]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from components import stamps
 from components.lode.model import CONFIG, WEIGHTS
-from components.retraining.night import Night, this_night
+from components.retraining.record import Night, this_night
 from components.settings import Settings
-from components.steps import JUDGE_FILES, StepResult, fit_models, pilot_histories
-from components.workspace import Workspace
+from components.steps import stamps
+from components.steps.all_steps import JUDGE_FILES, StepResult, fit_models, pilot_histories
+from components.storage.workspace import Workspace
 
 STEP = "challenger"
 
@@ -31,15 +31,22 @@ def fit_challenger(settings: Settings, workspace: Workspace) -> StepResult:
     if ran:
         _, plan = pilot_histories(settings, workspace)
         fit_models(
-            settings, night.read(workspace, night.sweep), night.read(workspace, night.others), plan,
-            folder=folder, checkpoint=workspace.night(task),
-        )  # fmt: skip
+            settings,
+            night.read(workspace, night.sweep),
+            night.read(workspace, night.others),
+            plan,
+            folder=folder,
+            checkpoint=workspace.night(task),
+        )
         stamps.write_stamp(workspace, task, STEP, night.id, outputs)
     facts = stamps.read_json(folder / CONFIG)["fit"]
     return StepResult(
-        "fit_challenger", ran=ran, summary=_said(night, facts["fitted"]), facts=facts,
+        "fit_challenger",
+        ran=ran,
+        summary=_said(night, facts["fitted"]),
+        facts=facts,
         seconds=time.perf_counter() - started,
-    )  # fmt: skip
+    )
 
 
 def challenger_files(settings: Settings, folder: Path) -> list[Path]:

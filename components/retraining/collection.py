@@ -28,8 +28,7 @@ import numpy as np
 
 from components.registry import find
 from components.registry.aliases import CHALLENGER, now
-from components.retraining.gather import IMPORTED, PILOTS, SWEEP, Found, Gathered, gather
-from components.retraining.night import (
+from components.retraining.record import (
     Night,
     open_night,
     read_or_none,
@@ -37,11 +36,12 @@ from components.retraining.night import (
     seen_digest,
     settings_digest,
 )
+from components.retraining.sources import IMPORTED, PILOTS, SWEEP, Found, Gathered, gather
 from components.settings import Settings
-from components.steps import StepResult, tracking_uri
+from components.steps.all_steps import StepResult, tracking_uri
+from components.storage.workspace import Workspace
 from components.training.history import History, digest
 from components.validation import check_runs
-from components.workspace import Workspace
 
 ONE_IN = 5  # of our own later runs is held out
 SEEDS = (10_000, 2**31)  # the range fresh seeds are drawn from, above any that people write
@@ -65,15 +65,21 @@ def collect(settings: Settings, workspace: Workspace) -> StepResult:
         fingerprints = {f.history.run_id: digest([f.history]) for f in gathered.runs}
         if seen_digest(settings_digest(settings), fingerprints) == _last_seen(settings, workspace):
             return StepResult(
-                "collect", ran=False, summary=f"nothing new in {len(fingerprints)} runs",
-                facts={"runs": len(fingerprints)}, seconds=time.perf_counter() - started,
-            )  # fmt: skip
+                "collect",
+                ran=False,
+                summary=f"nothing new in {len(fingerprints)} runs",
+                facts={"runs": len(fingerprints)},
+                seconds=time.perf_counter() - started,
+            )
         night = _freeze(settings, workspace, gathered, fingerprints)
         save_night(night, workspace, task)
     return StepResult(
-        "collect", ran=True, summary=said + _said(night), facts=_facts(night),
+        "collect",
+        ran=True,
+        summary=said + _said(night),
+        facts=_facts(night),
         seconds=time.perf_counter() - started,
-    )  # fmt: skip
+    )
 
 
 def _last_seen(settings: Settings, workspace: Workspace) -> str | None:
@@ -90,11 +96,14 @@ def _freeze(
 ) -> Night:
     completed = [found.history for found in gathered.runs if found.history.completed]
     checked = check_runs(
-        completed, task=settings.task, updates=settings.training.updates,
-        points=settings.training.points, unreadable=gathered.unreadable,
+        completed,
+        task=settings.task,
+        updates=settings.training.updates,
+        points=settings.training.points,
+        unreadable=gathered.unreadable,
         max_train_loss=settings.validation.max_train_loss,
         max_quarantined=settings.validation.max_quarantined,
-    )  # fmt: skip
+    )
     good = {history.run_id for history in checked.accepted}
     runs = [found for found in gathered.runs if found.history.run_id in good]
     sweep = [found.history for found in runs if found.source == SWEEP]
@@ -118,10 +127,12 @@ def _freeze(
             "diverged": len(gathered.runs) - len(completed),
             "duplicates": gathered.duplicates,
             "skipped": dict(gathered.skipped),
-            "quarantined": [*(bad.describe() for bad in checked.bad),
-                            *(f"{k}: {v}" for k, v in gathered.unreadable.items())],
+            "quarantined": [
+                *(bad.describe() for bad in checked.bad),
+                *(f"{k}: {v}" for k, v in gathered.unreadable.items()),
+            ],
         },
-    )  # fmt: skip
+    )
 
 
 def by_id(found: Found) -> bool:
@@ -150,9 +161,13 @@ def _last_seeds(sweep: list[History], count: int) -> set[int]:
 
 def _facts(night: Night) -> dict[str, Any]:
     return {
-        "runs": len(night.files), "held_out": len(night.held_out), **night.counts,
-        "histories_digest": night.histories_digest, "seeds": night.seeds, "night": night.id,
-    }  # fmt: skip
+        "runs": len(night.files),
+        "held_out": len(night.held_out),
+        **night.counts,
+        "histories_digest": night.histories_digest,
+        "seeds": night.seeds,
+        "night": night.id,
+    }
 
 
 def _said(night: Night) -> str:

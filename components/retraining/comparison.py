@@ -14,30 +14,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components.evaluation.statistics import paired_difference, summarize
-from components.files import write_text
-from components.lode.channels import NAMES
 from components.lode.model import LODE
-from components.lode.quality import OBSERVED, relative_errors
-from components.progress import progress
+from components.lode.table_a1 import OBSERVED, relative_errors
 from components.registry import Registration, fetch, find
 from components.registry.aliases import CHAMPION
 from components.retraining.gate import Figures, Versus
-from components.retraining.night import COMPARISON, Night, RetrainingError, read_or_none, this_night
+from components.retraining.record import (
+    COMPARISON,
+    Night,
+    RetrainingError,
+    read_or_none,
+    this_night,
+)
+from components.runs import pool
+from components.runs.progress import progress
 from components.settings import Settings
-from components.steps import (
+from components.steps.all_steps import (
     StepResult,
     controller_settings,
     scheduled_job,
     sweep_plan,
     tracking_uri,
 )
-from components.training import pool
+from components.storage.files import write_text
+from components.storage.workspace import Workspace
 from components.training.history import History, digest
-from components.workspace import Workspace
 
 if TYPE_CHECKING:
-    from components.training.execute import Job
-    from components.training.pool import RunAll
+    from components.runs.job import Job
+    from components.runs.pool import RunAll
 
 Errors = dict[str, float | None]  # by run id
 
@@ -69,9 +74,10 @@ def compare(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
     missing = sum(not job.path.exists() for job in jobs)
     with progress(f"compare {task}", len(jobs)) as advance:
         histories = (run_all or pool.run_all)(
-            jobs, workers=settings.sweep.workers,
+            jobs,
+            workers=settings.sweep.workers,
             on_history=lambda job, history: advance(1, history.describe()),
-        )  # fmt: skip
+        )
     count = len(night.seeds)
     errors = held_out_errors(night, workspace, folder if champion else None, task)
     found = {
@@ -86,9 +92,12 @@ def compare(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
     }
     write_text(workspace.night(task) / COMPARISON, json.dumps(found, indent=1) + "\n")
     return StepResult(
-        "compare", ran=missing > 0, summary=_said(found), facts=found,
+        "compare",
+        ran=missing > 0,
+        summary=_said(found),
+        facts=found,
         seconds=time.perf_counter() - started,
-    )  # fmt: skip
+    )
 
 
 def _still_holds(found: dict[str, Any], night: Night, champion: Registration | None) -> bool:
@@ -148,7 +157,7 @@ def held_out_errors(
     None stands for what is not finite: JSON has no infinity.
     """
     histories = night.read(workspace, list(night.files))
-    series = np.stack([h.points[list(NAMES)].to_numpy(np.float64) for h in histories])
+    series = np.stack([h.series() for h in histories])
     apart = [i for i, history in enumerate(histories) if history.run_id in night.held_out]
     ours = LODE.load(workspace.challenger(task))
     theirs = LODE.load(champion) if champion else None

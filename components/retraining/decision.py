@@ -12,7 +12,7 @@ from components.registry import Registration, register_challenger
 from components.registry.aliases import now
 from components.retraining.comparison import compared, figures
 from components.retraining.gate import Decision, Rules, gate
-from components.retraining.night import (
+from components.retraining.record import (
     Night,
     close_night,
     seen_digest,
@@ -20,8 +20,13 @@ from components.retraining.night import (
     write_record,
 )
 from components.settings import Settings
-from components.steps import StepResult, controller_settings, learning_digest, tracking_uri
-from components.workspace import Workspace, git_revision
+from components.steps.all_steps import (
+    StepResult,
+    controller_settings,
+    learning_digest,
+    tracking_uri,
+)
+from components.storage.workspace import Workspace, git_revision
 
 PROMOTED, REFUSED = "promoted", "refused"
 _LONGEST = 4000  # characters of a tag; MLflow takes 5,000
@@ -47,9 +52,12 @@ def decide(settings: Settings, workspace: Workspace) -> StepResult:
     write_record(record, workspace, task)
     close_night(workspace, task)
     return StepResult(
-        "decide", ran=True, summary=_said(registered, decision), facts=record,
+        "decide",
+        ran=True,
+        summary=_said(registered, decision),
+        facts=record,
         seconds=time.perf_counter() - started,
-    )  # fmt: skip
+    )
 
 
 def _record(
@@ -75,9 +83,13 @@ def _record(
 
 
 def _register(
-    settings: Settings, workspace: Workspace, night: Night, found: dict[str, Any],
-    decision: Decision, record: dict[str, Any],
-) -> Registration:  # fmt: skip
+    settings: Settings,
+    workspace: Workspace,
+    night: Night,
+    found: dict[str, Any],
+    decision: Decision,
+    record: dict[str, Any],
+) -> Registration:
     lineage = {
         "histories_digest": night.histories_digest,
         "settings_digest": learning_digest(settings),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from components.retraining.night import save_night, this_night
+from components.retraining.histories_versions import VersioningError, snapshot
+from components.retraining.record import save_night, this_night
 from components.settings import Settings
-from components.steps import StepResult
-from components.versioning import VersioningError, snapshot
-from components.workspace import Workspace
+from components.steps.all_steps import StepResult
+from components.storage.workspace import Workspace
 
 
 def record_version(settings: Settings, workspace: Workspace) -> StepResult:
@@ -30,12 +30,16 @@ def record_version(settings: Settings, workspace: Workspace) -> StepResult:
         made = snapshot(workspace, task, f"{task}: {len(files)} runs, night {night.id}", files)
     except VersioningError as error:
         return StepResult(
-            "record_version", ran=False, summary=f"no version of the histories: {error}",
+            "record_version",
+            ran=False,
+            summary=f"no version of the histories: {error}",
             seconds=time.perf_counter() - started,
-        )  # fmt: skip
+        )
     save_night(replace(night, data_revision=made.revision), workspace, task)
     return StepResult(
-        "record_version", ran=bool(made.revision), summary=made.said,
+        "record_version",
+        ran=bool(made.revision),
+        summary=made.said,
         facts={"data_revision": made.revision, "pushed": made.pushed},
         seconds=time.perf_counter() - started,
-    )  # fmt: skip
+    )

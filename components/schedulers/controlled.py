@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.optim import Optimizer
 
-from components.schedulers import Price, Scheduler, Training
 from components.schedulers.policy import Policy, PolicyError, signature
 from components.schedulers.ppo import Episode
+from components.training.scheduler import Price, Scheduler, Training
 
 DECISIONS = 100  # about so many in a run, whatever its length
 VALIDATION_SAMPLES = 1000  # the first so many; bounds what a look at the validation data costs

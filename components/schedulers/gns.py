@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 
-from components.schedulers import Training
 from components.schedulers.controlled import Controlled, Exploring
 from components.schedulers.layer_graph import KINDS, LayerGraph, layer_graph, unit_features
 from components.schedulers.policy import Policy, signature
 from components.schedulers.ppo import PPO
 from components.training.loop import evaluate
+from components.training.scheduler import Training
 
 FEATURES, EMBEDDING, HIDDEN, HEAD = 6, 12, 64, 32
 DROPOUT = 0.5

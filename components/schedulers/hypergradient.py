@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
-from components.schedulers import Scheduler, Training
+from components.training.scheduler import Scheduler, Training
 
 # Upstream has no bounds. A rate below 0 would climb, one of 0 could never grow again by a factor;
 # above 1, AdamW moves a weight by more than the weights are large.

@@ -119,6 +119,9 @@ def _chain(network: nn.Module) -> LayerGraph:
 
 def _kind(module: nn.Module) -> str:
     kinds: dict[str, tuple[type[nn.Module], ...]] = {
-        "conv": _CONV, "linear": (nn.Linear,), "embedding": (nn.Embedding,), "norm": _NORM,
-    }  # fmt: skip
+        "conv": _CONV,
+        "linear": (nn.Linear,),
+        "embedding": (nn.Embedding,),
+        "norm": _NORM,
+    }
     return next((name for name, types in kinds.items() if isinstance(module, types)), "other")

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from components.files import atomic_path
-from components.schedulers import Price, gns, ppo, rl_controller
+from components.schedulers import gns, ppo, rl_controller
 from components.schedulers.controlled import Controlled, Exploring
 from components.schedulers.policy import Learned, Policy, PolicyError, load_policy
+from components.storage.files import atomic_path
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
 from components.training.history import DIVERGED
 from components.training.loop import train
+from components.training.scheduler import Price
 
 CHILD_SEEDS = 10**6  # child trainings have seeds from here on: nobody's sweep or evaluation
 POINTS = 10  # log points of a child: enough to notice a divergence, and cheap
@@ -43,14 +44,22 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "rl-controller": Method(
-        rl_controller.RLPolicy, rl_controller.RLController, rl_controller.ExploringRL,
-        rl_controller.SETTINGS, rl_controller.EPISODES, rl_controller.EPISODES_PER_UPDATE,
+        rl_controller.RLPolicy,
+        rl_controller.RLController,
+        rl_controller.ExploringRL,
+        rl_controller.SETTINGS,
+        rl_controller.EPISODES,
+        rl_controller.EPISODES_PER_UPDATE,
     ),
     "gns": Method(
-        gns.GNSPolicy, gns.GNS, gns.ExploringGNS,
-        gns.SETTINGS, gns.EPISODES, gns.EPISODES_PER_UPDATE,
+        gns.GNSPolicy,
+        gns.GNS,
+        gns.ExploringGNS,
+        gns.SETTINGS,
+        gns.EPISODES,
+        gns.EPISODES_PER_UPDATE,
     ),
-}  # fmt: skip
+}
 
 
 def load(scheduler: str, folder: Path, task: str) -> Learned:
@@ -59,9 +68,14 @@ def load(scheduler: str, folder: Path, task: str) -> Learned:
 
 
 def frozen(
-    scheduler: str, folder: Path, *, task: str, initial_lr: float, updates: int,
+    scheduler: str,
+    folder: Path,
+    *,
+    task: str,
+    initial_lr: float,
+    updates: int,
     digest: str | None = None,
-) -> Controlled:  # fmt: skip
+) -> Controlled:
     """The scheduler of a learned policy.
 
     Args:
@@ -120,8 +134,14 @@ def learn(
             f"{episodes} episodes of {updates} updates on learning rates {lr_range[0]:g} to "
             f"{lr_range[1]:g}: at least 1 episode, 2 updates and 0 < lowest <= highest are needed"
         )
-    arguments = {"scheduler": scheduler, "task": task.name, "updates": updates, "seed": seed,
-                 "episodes": episodes, "lr_range": list(lr_range)}  # fmt: skip
+    arguments = {
+        "scheduler": scheduler,
+        "task": task.name,
+        "updates": updates,
+        "seed": seed,
+        "episodes": episodes,
+        "lr_range": list(lr_range),
+    }
     learning = _Learning(METHODS[scheduler], task, data, arguments | {"of": dict(of or {})})
     if checkpoint is not None:
         learning.resume(checkpoint)
@@ -170,9 +190,13 @@ class _Learning:
             self.policy, initial_lr, updates=updates, generator=generator
         )
         outcome = train(
-            self._task, self._data, child, updates=updates, points=min(POINTS, updates),
+            self._task,
+            self._data,
+            child,
+            updates=updates,
+            points=min(POINTS, updates),
             seed=CHILD_SEEDS + 1000 * self._arguments["seed"] + number,
-        )  # fmt: skip
+        )
         child.finish(outcome.status == DIVERGED)
         self.spent += child.done
         episode = child.record.episode()
@@ -187,8 +211,12 @@ class _Learning:
         """Write the state, whole or not at all."""
         from safetensors.torch import save_file
 
-        state = {"arguments": self._arguments, "told": self.told, "spent": self.spent,
-                 "settings": self.policy.settings()}  # fmt: skip
+        state = {
+            "arguments": self._arguments,
+            "told": self.told,
+            "spent": self.spent,
+            "settings": self.policy.settings(),
+        }
         tensors = {f"policy.{name}": w for name, w in self.policy.state_dict().items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{name}": t for name, t in moments.items()}

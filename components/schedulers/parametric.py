@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from components.schedulers import Scheduler
+from components.training.scheduler import Scheduler
 
 ONECYCLE_WARMUP = 0.3  # share of N spent rising to the peak
 ONECYCLE_DIV = 25.0  # initial lr = P / 25

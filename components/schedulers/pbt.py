@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch.optim import Optimizer
 
-from components.schedulers import Price, Scheduler, Training
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
 from components.training.history import COMPLETED
 from components.training.loop import Outcome, log_points
+from components.training.scheduler import Price, Scheduler, Training
 
 QUANTILE = 0.25  # share of the population that copies, and share that is copied from
 RESAMPLE = 0.25

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from components.schedulers import Scheduler
 from components.schedulers.parametric import learning_rate
 from components.training.run import log_steps
+from components.training.scheduler import Scheduler
 
 
 def interpolate(table: np.ndarray, steps: np.ndarray, updates: int) -> np.ndarray:

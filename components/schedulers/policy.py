@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from components.files import atomic_path, write_text
+from components.storage.files import atomic_path, write_text
 
 WEIGHTS, CONFIG = "policy.safetensors", "config.json"
 FORMAT = 1  # of config.json; raised when an older reader could not make sense of it

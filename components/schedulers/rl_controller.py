@@ -28,10 +28,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from components.schedulers import Training
 from components.schedulers.controlled import Controlled, Exploring
 from components.schedulers.policy import LARGEST, Moments, Policy, signature
 from components.schedulers.ppo import PPO
+from components.training.scheduler import Training
 
 LOOK_BATCH = 512  # bounds the activations while it looks at the validation samples
 FACTOR = 1.05
@@ -55,9 +55,12 @@ class RLPolicy(Policy):
     """
 
     def __init__(
-        self, network: str, lr_bounds: tuple[float, float],
-        observations: dict[str, Any] | None = None, returns: dict[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        network: str,
+        lr_bounds: tuple[float, float],
+        observations: dict[str, Any] | None = None,
+        returns: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.lr_bounds = network, (lr_bounds[0], lr_bounds[1])
         self.observations = Moments(**observations) if observations else Moments.of(STATISTICS)
@@ -91,9 +94,12 @@ class RLPolicy(Policy):
 
 def _mlp() -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(STATISTICS, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(),
+        nn.Linear(STATISTICS, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.ReLU(),
         nn.Linear(HIDDEN, 1),
-    )  # fmt: skip
+    )
 
 
 class RLController(Controlled):

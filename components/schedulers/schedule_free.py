@@ -13,8 +13,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Adam, Optimizer
 
-from components.schedulers import Price, Scheduler, Training
 from components.training.loop import shuffled_batches
+from components.training.scheduler import Price, Scheduler, Training
 
 WARMUP = 0.02  # share of the updates, as in the authors' AlgoPerf entry
 RECALIBRATION = 50  # batches, as the authors advise
@@ -47,9 +47,10 @@ class ScheduleFree(Scheduler):
     def attach(self, training: Training) -> Optimizer:
         self._network = training.network
         self._norms = [
-            module for module in self._network.modules()
+            module
+            for module in self._network.modules()
             if isinstance(module, _BatchNorm) and module.track_running_stats
-        ]  # fmt: skip
+        ]
         if self._norms:
             self.price = Price(note=f"{RECALIBRATION} forward passes more at every log point")
         # other batches than the training's, from a generator of their own: the training's bits

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import optuna
 
-from components.training.execute import Job
+from components.evaluation.ranking import worst_validation, worth
+from components.runs.job import Job
+from components.runs.pool import RunAll, run_all
 from components.training.history import History
-from components.training.pool import RunAll, run_all
 
 TPE_ROUND = 4  # configurations asked at once; times the seeds, enough to keep workers busy
 
@@ -73,7 +74,7 @@ def run_sweep(
         train: who trains; None: processes of this machine.
 
     Raises:
-        components.training.pool.WorkerDiedError: a worker was killed; call again to go on.
+        components.runs.pool.WorkerDiedError: a worker was killed; call again to go on.
     """
     histories: list[History] = []
     for jobs, report in _rounds(plan):
@@ -85,7 +86,7 @@ def run_sweep(
 
 def _rounds(plan: SweepPlan) -> Iterator[tuple[list[Job], Callable[[list[History]], None]]]:
     """Rounds of jobs, each with the function that tells the study how they came out."""
-    study = _study(plan)
+    study, seen = _study(plan), list[History]()
     size = plan.configurations if plan.sampler == "grid" else TPE_ROUND
     left = plan.configurations
     while left > 0:
@@ -93,9 +94,10 @@ def _rounds(plan: SweepPlan) -> Iterator[tuple[list[Job], Callable[[list[History
         batches = [plan.jobs(*_suggest(trial, plan)) for trial in trials]
 
         def report(answers: list[History], trials=trials) -> None:  # type: ignore[no-untyped-def]
+            seen.extend(answers)
             for index, trial in enumerate(trials):
                 seeds = answers[index * len(plan.seeds) : (index + 1) * len(plan.seeds)]
-                study.tell(trial, _objective(seeds))
+                _tell(study, trial, worth(seeds, worst_validation(seen)).mean)
 
         yield [job for batch in batches for job in batch], report
         left -= len(trials)
@@ -119,7 +121,9 @@ def _suggest(trial: optuna.Trial, plan: SweepPlan) -> tuple[str, float]:
     return str(scheduler), trial.suggest_float("peak_lr", low, high, log=True)
 
 
-def _objective(histories: list[History]) -> float:
-    """Mean over seeds of the best validation metric; a diverged run counts as 0."""
-    values = [h.meta["best_val_metric"] if h.completed else 0.0 for h in histories]
-    return sum(values) / len(values)
+def _tell(study: optuna.Study, trial: optuna.Trial, merit: float | None) -> None:
+    """A configuration of which nothing was logged, not even by others before, has failed."""
+    if merit is None:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    else:
+        study.tell(trial, merit)

@@ -16,9 +16,7 @@ def crop_and_flip(x: Tensor, generator: torch.Generator) -> Tensor:
     former size, flip horizontally with probability 1/2. x (n, c, h, w), as is the result.
     """
     n, channels, height, width = x.shape
-    down, right = torch.randint(
-        2 * PADDING + 1, (2, n, 1), generator=generator, device=x.device
-    )  # fmt: skip
+    down, right = torch.randint(2 * PADDING + 1, (2, n, 1), generator=generator, device=x.device)
     rows = down + torch.arange(height, device=x.device)
     columns = right + torch.arange(width, device=x.device)
     mirrored = torch.rand(n, 1, generator=generator, device=x.device) < 0.5

@@ -115,12 +115,13 @@ class Stream:
         from torch.utils.data import DataLoader
 
         batches = DataLoader(
-            _Batches(self.make, requests), batch_size=None,
+            _Batches(self.make, requests),
+            batch_size=None,
             num_workers=torch.get_num_threads() if self.workers else 0,
             multiprocessing_context=_worker_context(self.make) if self.workers else None,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # else it would draw from the global one, as dropout does
-        )  # fmt: skip
+        )
         for batch in batches:
             if isinstance(batch, DataError):
                 raise batch

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from components.files import atomic_path
+from components.storage.files import atomic_path
 from components.tasks.datasets import Data, DataError, Split, shuffled
 
 TRAIN, VAL, TEST = 4_000, 1_000, 10_000

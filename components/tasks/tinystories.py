@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from components.files import atomic_path
+from components.storage.files import atomic_path
 from components.tasks.datasets import Batch, Data, DataError, Stream, shuffled
 
 if TYPE_CHECKING:
@@ -174,9 +174,11 @@ def _learn(text: Path) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=TOKENS, special_tokens=[SEPARATOR], show_progress=False,
+        vocab_size=TOKENS,
+        special_tokens=[SEPARATOR],
+        show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),  # so that no character is unknown
-    )  # fmt: skip
+    )
     tokenizer.train_from_iterator(_stories(text), trainer)
     return tokenizer
 

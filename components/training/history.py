@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.files import atomic_path
+from components.storage.files import atomic_path
+from components.training.run import SERIES
 
 SCHEMA = pa.schema(
     [
@@ -66,6 +68,10 @@ class History:
     def configuration(self) -> tuple[str, float | None]:
         """(scheduler, peak lr): what a sweep varies besides the seed."""
         return self.meta["scheduler"], self.meta["peak_lr"]
+
+    def series(self) -> np.ndarray:
+        """(T, 3) float64: train loss, validation metric and learning rate, in original units."""
+        return self.points[list(SERIES)].to_numpy(np.float64, copy=True)
 
     def describe(self) -> str:
         """`onecycle 0.05 seed 3`, for messages."""

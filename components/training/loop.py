@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from components.schedulers import Scheduler, Training
 from components.tasks.catalog import Task
 from components.tasks.datasets import Batch, Data, Split, Stream
 from components.training.accelerated import placed, precision
 from components.training.history import COMPLETED, DIVERGED
 from components.training.run import log_steps
+from components.training.scheduler import Scheduler, Training
 
 
 @dataclass
@@ -102,9 +102,16 @@ def log_points(
             metric, lr = evaluate(task, network, data.val), float(lr)
             evaluating += time.perf_counter() - started - elapsed
             outcome.rows.append(
-                dict(point=point, step=step, epoch=step / per_epoch, train_loss=train_loss,
-                     val_metric=metric, lr=lr, elapsed_s=elapsed)
-            )  # fmt: skip
+                dict(
+                    point=point,
+                    step=step,
+                    epoch=step / per_epoch,
+                    train_loss=train_loss,
+                    val_metric=metric,
+                    lr=lr,
+                    elapsed_s=elapsed,
+                )
+            )
             if not outcome.best_point or metric > outcome.best_metric:
                 outcome.best_weights, outcome.best_point = _copy(network), point
             scheduler.observe(point, train_loss, metric, lr)
@@ -137,5 +144,7 @@ def evaluate(task: Task, network: nn.Module, split: Split | Stream) -> float:
 
 
 def _copy(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone(memory_format=torch.contiguous_format)
-            for name, tensor in network.state_dict().items()}  # fmt: skip
+    return {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }

@@ -6,6 +6,8 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+# The columns of a history that say how a training went, in this order wherever they are stacked.
+SERIES = ("train_loss", "val_metric", "lr")
 # Raised when a change makes the same RunSpec train differently, so that old files are not
 # mistaken for its result.
 RECIPE = 1

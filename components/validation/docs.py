@@ -23,8 +23,11 @@ _EXTERNAL_STYLES = re.compile(r'<link\b[^>]*href="https?://[^>]*>')
 _LOGO = re.compile(r"<img\b[^>]*great-expectations-web-assets[^>]*>")
 _EXTERNAL_URL = re.compile(r"url\('https?://[^)]*\)")
 _FOOTERS = re.compile(r"<footer\b.*?</footer>", re.DOTALL)
-_FILTER = re.compile(r'<div class="card mb-3">\s*<div class="card-header p-2">\s*<strong>Actions.*?'
-                     r"(?=<div class=\"card d-md-block)", re.DOTALL)  # fmt: skip
+_FILTER = re.compile(
+    r'<div class="card mb-3">\s*<div class="card-header p-2">\s*<strong>Actions.*?'
+    r"(?=<div class=\"card d-md-block)",
+    re.DOTALL,
+)
 _PAGE_INDEX = re.compile(r'href="(?:\.\./)+index\.html"')
 
 

@@ -22,9 +22,15 @@ DELETE = "delete the file and `lode sweep` repeats the run"
 MOVE = "move it out of the histories folder"
 _LARGEST = sys.float_info.max  # as an upper bound it excludes inf and nothing else
 _PANDAS_TYPES = {
-    "run_id": "str", "point": "int32", "step": "int64", "epoch": "float64",
-    "train_loss": "float64", "val_metric": "float64", "lr": "float64", "elapsed_s": "float64",
-}  # fmt: skip
+    "run_id": "str",
+    "point": "int32",
+    "step": "int64",
+    "epoch": "float64",
+    "train_loss": "float64",
+    "val_metric": "float64",
+    "lr": "float64",
+    "elapsed_s": "float64",
+}
 
 
 def suites(sweep: Sweep) -> dict[str, list[Expectation]]:
@@ -78,9 +84,14 @@ def _runs(sweep: Sweep) -> list[Expectation]:
 
 def _length(sweep: Sweep) -> Any:
     return _expect(
-        "ExpectColumnValuesToBeBetween", STOP, f"completed, but not with T = {sweep.points} points",
-        DELETE, column="rows_if_completed", min_value=sweep.points, max_value=sweep.points,
-    )  # fmt: skip
+        "ExpectColumnValuesToBeBetween",
+        STOP,
+        f"completed, but not with T = {sweep.points} points",
+        DELETE,
+        column="rows_if_completed",
+        min_value=sweep.points,
+        max_value=sweep.points,
+    )
 
 
 def _points(sweep: Sweep) -> list[Expectation]:

@@ -120,10 +120,17 @@ def read_tables(paths: Iterable[Path], sweep: Sweep) -> Tables:
 
 def _read_file(path: Path) -> tuple[dict[str, Any], History | None]:
     row: dict[str, Any] = {
-        "file": path.name, "named": path.stem,
-        "problem": None, "schema": None, "meta_missing": None,
-        "run_id": None, "rows_run_id": None, "task": None, "updates": None, "points": None,
-    }  # fmt: skip
+        "file": path.name,
+        "named": path.stem,
+        "problem": None,
+        "schema": None,
+        "meta_missing": None,
+        "run_id": None,
+        "rows_run_id": None,
+        "task": None,
+        "updates": None,
+        "points": None,
+    }
     try:
         history = read_history(path)
         schema = pq.read_schema(path)

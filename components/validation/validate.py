@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.files import write_text
+from components.storage.files import write_text
 from components.training.history import History, HistoryError, digest, history_path, read_history
 from components.validation import docs
 from components.validation.checks import Checker, Outcome
@@ -57,10 +57,18 @@ def validate(
             run, too many bad runs. All faults are named in one message.
     """
     declared = Sweep(
-        task, tuple(schedulers), tuple(peak_lrs), tuple(seeds), updates, points,
-        train_samples, data_digest, "tpe" if sampler == "tpe" else "grid", max_train_loss,
+        task,
+        tuple(schedulers),
+        tuple(peak_lrs),
+        tuple(seeds),
+        updates,
+        points,
+        train_samples,
+        data_digest,
+        "tpe" if sampler == "tpe" else "grid",
+        max_train_loss,
         max_quarantined,
-    )  # fmt: skip
+    )
     folder, report_dir = Path(folder), Path(report_dir)
     paths = sorted(folder.glob("*.parquet"))
     if not paths:

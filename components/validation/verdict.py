@@ -9,9 +9,9 @@ import pandas as pd
 
 from components.training.history import History, digest
 from components.validation.checks import Checker, Outcome
-from components.validation.messages import by_run, listing, stop_message
 from components.validation.suite import QUARANTINE, suites, sweep_suite
 from components.validation.tables import Sweep, Tables
+from components.validation.wording import by_run, listing, stop_message
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import torch
 
 from components.evaluation.statistics import paired_difference
 from components.lode.scheduler import load_scheduler
+from components.runs.execute import load_data
 from components.settings import load
-from components.steps import controller_settings
+from components.steps.all_steps import controller_settings
+from components.storage.workspace import Workspace
 from components.tasks import catalog
-from components.training.execute import load_data
 from components.training.loop import evaluate, train
-from components.workspace import Workspace
 
 
 def main() -> None:
@@ -40,10 +40,16 @@ def main() -> None:
         tests[caution], left = {}, []
         for seed in range(200, 200 + options.seeds):
             chosen = controller_settings(settings) | {"caution": caution}
-            scheduler = load_scheduler(workspace.lode(settings.task), updates=training.updates,
-                                       points=training.points, seed=seed, **chosen)  # fmt: skip
-            outcome = train(task, data, scheduler, seed=seed, updates=training.updates,
-                            points=training.points)  # fmt: skip
+            scheduler = load_scheduler(
+                workspace.lode(settings.task),
+                updates=training.updates,
+                points=training.points,
+                seed=seed,
+                **chosen,
+            )
+            outcome = train(
+                task, data, scheduler, seed=seed, updates=training.updates, points=training.points
+            )
             outcome.network.load_state_dict(outcome.best_weights)
             tests[caution][seed] = evaluate(task, outcome.network, data.test)
             left.append(sum(d["kept"] is None for d in scheduler.decisions))

@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from components.evaluation.statistics import paired_difference
-from components.progress import progress
+from components.runs.job import Job
+from components.runs.pool import run_all
+from components.runs.progress import progress
 from components.schedulers.plan import plan_digest
 from components.settings import load
-from components.steps import evaluation_template
-from components.training.execute import Job
+from components.steps.all_steps import evaluation_template
+from components.storage.workspace import Workspace
 from components.training.history import History
-from components.training.pool import run_all
-from components.workspace import Workspace
 
 
 def main() -> None:

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.statistics import paired_difference
-from components.files import write_text
-from components.schedulers import Scheduler
+from components.runs.execute import load_data
 from components.schedulers.parametric import learning_rate
+from components.storage.files import write_text
 from components.tasks import catalog
-from components.training.execute import load_data
 from components.training.loop import evaluate, train
+from components.training.scheduler import Scheduler
 
 KEPT, DATA = Path(".lode/research"), Path("data/datasets")
 POINTS = 100
@@ -103,7 +103,7 @@ def run(job: Job) -> dict[str, Any]:
 
 def run_all(jobs: list[Job]) -> list[dict[str, Any]]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["components.training.execute", "torch._dynamo"])
+    context.set_forkserver_preload(["components.runs.execute", "torch._dynamo"])
     with ProcessPoolExecutor(mp_context=context) as executor:
         return list(executor.map(run, jobs))
 
@@ -120,8 +120,13 @@ def main() -> None:
     parser.add_argument("--task", default="mnist1d-cnn")
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--points", type=int, default=POINTS)
-    parser.add_argument("--best", nargs=2, default=["onecycle", "0.05"],
-                        metavar=("SCHEDULER", "PEAK"), help="of the sweep")  # fmt: skip
+    parser.add_argument(
+        "--best",
+        nargs=2,
+        default=["onecycle", "0.05"],
+        metavar=("SCHEDULER", "PEAK"),
+        help="of the sweep",
+    )
     parser.add_argument("--seeds", type=int, default=4, help="how many, from 200 on")
     parser.add_argument("--confirm", type=int, default=20, help="how many, from 500 on")
     options = parser.parse_args()
@@ -142,8 +147,9 @@ def main() -> None:
     pair = {name: found[name] for name in (first, ours)}
     fresh = range(500, 500 + options.confirm)
     best, base = tests(options.task, pair, fresh, options.points).values()
-    difference = paired_difference(dict(zip(fresh, best, strict=True)),
-                                   dict(zip(fresh, base, strict=True)))  # fmt: skip
+    difference = paired_difference(
+        dict(zip(fresh, best, strict=True)), dict(zip(fresh, base, strict=True))
+    )
     print(
         f"{first} less the sweep's best on {len(fresh)} other seeds: {difference.mean:+.4f} "
         f"({difference.low:+.4f} to {difference.high:+.4f})"

@@ -30,14 +30,14 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
-from components.lode import quality
-from components.lode.channels import METRIC, NAMES
+from components.lode import table_a1
+from components.lode.channels import METRIC
 from components.lode.fit import FitConfig, fit
 from components.lode.model import LODE
 from components.settings import Settings, load
-from components.steps import architecture, sweep_run_ids
+from components.steps.all_steps import architecture, sweep_run_ids
+from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_history
-from components.workspace import Workspace
 
 
 def runs_of(params: list[Path]) -> list[History]:
@@ -51,7 +51,7 @@ def runs_of(params: list[Path]) -> list[History]:
 
 
 def series_of(runs: list[History]) -> np.ndarray:
-    return np.stack([run.points[list(NAMES)].to_numpy(np.float64) for run in runs])
+    return np.stack([run.series() for run in runs])
 
 
 def ridge(windows: np.ndarray, whole: np.ndarray, folds: int = 10) -> np.ndarray:
@@ -158,7 +158,7 @@ def windows(points: int) -> list[tuple[float, int]]:
     """The shares of Table A1 and points seen: two rows where a share falls between two points."""
     found = [
         (share, max(2, seen))
-        for share in quality.OBSERVED
+        for share in table_a1.OBSERVED
         for seen in (math.floor(share * points), math.ceil(share * points - 1e-9))
     ]
     return list(dict.fromkeys(found))
@@ -179,7 +179,7 @@ def report(parts: list[Part]) -> None:
         for k, part in enumerate(parts):
             mine = number == k
             # Of all, so that every part's errors are relative to the same variance.
-            error[mine] = quality.relative_errors(part.lode, series, seen / points)[mine]
+            error[mine] = table_a1.relative_errors(part.lode, series, seen / points)[mine]
             foretold = part.lode.predict(times[:seen], series[mine, :seen], times)
             off[mine] = (foretold[..., METRIC] - series[mine][..., METRIC]) ** 2 / variance
         mean, scatter = error.mean(0), error.std(0) / len(error) ** 0.5

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluation.accuracy import best_configurations, configurations, ranked_baselines
-from components.progress import progress
+from components.runs.job import Job
+from components.runs.pool import run_all
+from components.runs.progress import progress
 from components.settings import load
-from components.steps import evaluation_template, sweep_plan, sweep_run_ids
-from components.training.execute import Job
+from components.steps.all_steps import evaluation_template, sweep_plan, sweep_run_ids
+from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_history
-from components.training.pool import run_all
-from components.workspace import Workspace
 
 FAMILIES, PEAKS, REACH = 2, 10, 2.5
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import matplotlib
 
 from components.settings import load
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt

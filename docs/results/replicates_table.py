@@ -21,7 +21,7 @@ from table import OPPONENT, rows, sweep_of
 from components.evaluation.accuracy import best_baseline
 from components.evaluation.statistics import PairedDifference, paired_difference
 from components.settings import load
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
 
 
 def interval(pair: PairedDifference) -> str:
@@ -39,8 +39,9 @@ def one(params: Path) -> tuple[str, Differences, Differences | None]:
     task, sweep = settings.task, sweep_of(settings, workspace)
     pilots = json.loads(workspace.pilot_summary(task).read_text(encoding="utf-8"))
     found = rows(workspace, task, set(settings.evaluation.seeds))
-    tests = {key: {r.meta["seed"]: r.meta["test_metric"] for r in runs}
-             for key, runs in found.items()}  # fmt: skip
+    tests = {
+        key: {r.meta["seed"]: r.meta["test_metric"] for r in runs} for key, runs in found.items()
+    }
     ours, best = tests["LODE, default", 0.0], best_baseline(sweep)
     gain = paired_difference(ours, tests[best])
     others = [key for key in tests if OPPONENT in key[0]]
@@ -82,8 +83,10 @@ def over_replications(replications: list[Differences]) -> Differences:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("params", type=Path, nargs="+")
-    print("| sweep seeds | the sweep's best | pilots' gain | plan | minus the sweep's best | "
-          "minus the finer search's |\n|---|---|---|---|---|---|")  # fmt: skip
+    print(
+        "| sweep seeds | the sweep's best | pilots' gain | plan | minus the sweep's best | "
+        "minus the finer search's |\n|---|---|---|---|---|---|"
+    )
     gains: list[Differences] = []
     finer: list[Differences] = []
     for params in parser.parse_args().params:
@@ -94,9 +97,12 @@ def main() -> None:
     for name, over in (("seeds", over_seeds), ("replications", over_replications)):
         cells = [above_zero(over(found)) if found else "–" for found in (gains, finer)]
         print(f"| **all {len(gains)}, over {name}** | | | | **{cells[0]}** | {cells[1]} |")
-    print(f"\nstandard deviation over replications: "
-          f"{100 * np.std(list(over_replications(gains).values()), ddof=1):.2f}"
-          if len(gains) > 1 else "")  # fmt: skip
+    print(
+        f"\nstandard deviation over replications: "
+        f"{100 * np.std(list(over_replications(gains).values()), ddof=1):.2f}"
+        if len(gains) > 1
+        else ""
+    )
 
 
 if __name__ == "__main__":

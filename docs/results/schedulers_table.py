@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.settings import load
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
 
 
 def _price(price: dict[str, Any]) -> str:

@@ -14,8 +14,8 @@ from table import OPPONENT, rows, searched, sweep_of
 
 from components.evaluation.statistics import summarize
 from components.settings import load
+from components.storage.workspace import Workspace
 from components.training.history import History
-from components.workspace import Workspace
 
 
 def cell(runs: list[History]) -> str:
@@ -50,8 +50,16 @@ def main() -> None:
     parser.add_argument("params", type=Path, nargs="+")
     options = parser.parse_args()
     columns = {path.resolve().parent.name: column(path) for path in options.params}
-    order = ["fresh seeds", "LODE, default", "LODE, paper", OPPONENT, "onecycle", "constant",
-             "exp-decay", "cosine"]  # fmt: skip
+    order = [
+        "fresh seeds",
+        "LODE, default",
+        "LODE, paper",
+        OPPONENT,
+        "onecycle",
+        "constant",
+        "exp-decay",
+        "cosine",
+    ]
     names = dict.fromkeys([*order, *(name for one in columns.values() for name in one)])
     print("| | " + " | ".join(columns) + " |")
     print("|" + "---|" * (len(columns) + 1))

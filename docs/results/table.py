@@ -20,9 +20,9 @@ from components.evaluation.accuracy import best_baseline
 from components.evaluation.statistics import paired_difference, summarize
 from components.evaluation.walltime import total_seconds
 from components.settings import Settings, load
-from components.steps import sweep_run_ids
+from components.steps.all_steps import sweep_run_ids
+from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_histories, read_history
-from components.workspace import Workspace
 
 OPPONENT = "finer search"
 
@@ -48,8 +48,11 @@ def searched(
     """Runs of the sweep, of the pilots and of the finer search, and their seconds."""
     pilots = json.loads(workspace.pilot_summary(settings.task).read_text(encoding="utf-8"))
     opponent = workspace.root / "data/opponent" / settings.task
-    finer = [run for run in (read_histories(opponent) if opponent.exists() else [])
-             if run.meta["seed"] in settings.sweep.seeds]  # fmt: skip
+    finer = [
+        run
+        for run in (read_histories(opponent) if opponent.exists() else [])
+        if run.meta["seed"] in settings.sweep.seeds
+    ]
     return {
         "sweep": (len(sweep), total_seconds(sweep)),
         "pilots": (pilots["runs"], pilots["seconds"]),
@@ -75,15 +78,18 @@ def main() -> None:
     cost = searched(settings, workspace, sweep)
     pilots = json.loads(workspace.pilot_summary(task).read_text())
     found = rows(workspace, task, set(settings.evaluation.seeds))
-    tests = {key: {r.meta["seed"]: r.meta["test_metric"] for r in runs}
-             for key, runs in found.items()}  # fmt: skip
+    tests = {
+        key: {r.meta["seed"]: r.meta["test_metric"] for r in runs} for key, runs in found.items()
+    }
     ours = tests["LODE, default", 0.0]
     best = best_baseline(sweep)
     said = "; ".join(
         f"{name} {runs} runs, {seconds:.0f} s" for name, (runs, seconds) in cost.items()
     )
-    print(f"{said}; pilots' gain {pilots['gain']}, adopted {pilots['adopted']}; "
-          f"best of the sweep {best}\n")  # fmt: skip
+    print(
+        f"{said}; pilots' gain {pilots['gain']}, adopted {pilots['adopted']}; "
+        f"best of the sweep {best}\n"
+    )
     print("| scheduler | peak lr | runs of search | test (%) | λ_max | default LODE minus it |")
     print("|---|---|---|---|---|---|")
     order = sorted(found, key=lambda k: -(summarize(tests[k].values()).mean or 0))
@@ -97,9 +103,11 @@ def main() -> None:
         more = "pilots" if name == "LODE, default" else OPPONENT if OPPONENT in name else None
         runs = cost["sweep"][0] + (cost[more][0] if more else 0)
         star = " **best of sweep**" if key == best else ""
-        print(f"| {name}{star} | {peak or '–'} | {runs} | {100 * (test.mean or 0):.2f} ± "
-              f"{100 * (test.std or 0):.2f} (n = {test.n}) | {sharp.mean or np.nan:.3g} ± "
-              f"{sharp.std or np.nan:.2g} | {'' if tests[key] is ours else shown} |")  # fmt: skip
+        print(
+            f"| {name}{star} | {peak or '–'} | {runs} | {100 * (test.mean or 0):.2f} ± "
+            f"{100 * (test.std or 0):.2f} (n = {test.n}) | {sharp.mean or np.nan:.3g} ± "
+            f"{sharp.std or np.nan:.2g} | {'' if tests[key] is ours else shown} |"
+        )
     moved = [sum(d["kept"] is None for d in r.meta["decisions"]) for r in found["LODE, default", 0]]
     print(f"\nplan changed in {sum(m > 0 for m in moved)} of {len(moved)} runs, {sum(moved)} times")
 

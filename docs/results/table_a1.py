@@ -22,7 +22,7 @@ from table import sweep_of
 
 from components.lode.model import LODE
 from components.settings import Settings, load
-from components.workspace import Workspace
+from components.storage.workspace import Workspace
 
 
 def floors(settings: Settings, workspace: Workspace) -> tuple[float, float]:
@@ -58,8 +58,10 @@ def row(params: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("params", type=Path, nargs="+")
-    print("| folder | held-out runs | train loss | learning rate (log) | validation metric | "
-          "the same, fitted | other seeds | noise |\n" + 8 * "|---" + "|")  # fmt: skip
+    print(
+        "| folder | held-out runs | train loss | learning rate (log) | validation metric | "
+        "the same, fitted | other seeds | noise |\n" + 8 * "|---" + "|"
+    )
     for params in parser.parse_args().params:
         print(row(params))
 

@@ -35,11 +35,11 @@ from components.lode.judge import Judge, held, with_start
 from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
 from components.lode.model import LODE
 from components.lode.scheduler import CONTROLLERS, LODEScheduler
-from components.schedulers import Scheduler
 from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
 from components.training.loop import Outcome, train
+from components.training.scheduler import Scheduler
 
 LATENCY_TARGET, SHARE_TARGET = 15.0, 5.0  # ms, per cent
 
@@ -128,8 +128,15 @@ def share(
         controller = "paper" if judge is None else "default"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that N is not the fit's, which costs nothing
-            return LODEScheduler(lode, judge=judge, controller=controller, updates=updates,
-                                 points=points, mu=mu, seed=seed)  # fmt: skip
+            return LODEScheduler(
+                lode,
+                judge=judge,
+                controller=controller,
+                updates=updates,
+                points=points,
+                mu=mu,
+                seed=seed,
+            )
 
     run(fresh(0), 0)  # pays for what only the first run pays for
     paired, inside = [], []
@@ -167,8 +174,13 @@ def a_judge(arguments: argparse.Namespace) -> Judge | None:
     if (arguments.lode / "judge.json").exists():
         return Judge.load(arguments.lode)
     series = synthetic(100)
-    runs = Runs(held(with_start(series[..., 2])), series[..., 0], series[..., 1],
-                np.arange(100) % 5, np.arange(100) // 5)  # fmt: skip
+    runs = Runs(
+        held(with_start(series[..., 2])),
+        series[..., 0],
+        series[..., 1],
+        np.arange(100) % 5,
+        np.arange(100) // 5,
+    )
     return fit_judge(runs, JudgeFitConfig(updates=max(2, arguments.warm_up // 10)))
 
 

@@ -40,13 +40,13 @@ import numpy as np
 import torch
 
 from components.lode import fit as fitting
-from components.lode import fused
-from components.lode.channels import NAMES, Channels
+from components.lode import kernels
+from components.lode.channels import Channels
 from components.lode.model import LODE, LODEConfig
 from components.lode.solver import dopri5
-from components.names import PAPER_SCHEDULERS
+from components.runs.execute import device_name
+from components.schedulers.names import PAPER_SCHEDULERS
 from components.schedulers.parametric import learning_rate
-from components.training.execute import device_name
 from components.training.history import read_histories
 
 PEAKS = (0.001, 0.005, 0.01, 0.05, 0.1)
@@ -137,8 +137,8 @@ def short_fit(updates: int) -> LODE:
 
 @contextmanager
 def way(name: str) -> Iterator[None]:
-    scan = fused.reference_scan if name == "plain" else fused.scan
-    with mock.patch.object(fused, "scan", scan):
+    scan = kernels.reference_scan if name == "plain" else kernels.scan
+    with mock.patch.object(kernels, "scan", scan):
         yield
 
 
@@ -205,7 +205,7 @@ def report_errors(arguments: argparse.Namespace, fitted: LODE) -> None:
         runs = [h for h in read_histories(folder) if h.completed] if folder.exists() else []
         runs = [h for h in runs if len(h.points) == lode.config.points]
         if runs:
-            series = np.stack([h.points[list(NAMES)].to_numpy(np.float64) for h in runs])
+            series = np.stack([h.series() for h in runs])
             what = f"of {arguments.lode}, {len(runs)} runs of {folder}"
     print(f"\ndecode error {what}: rms, largest (target {ERROR_TARGET:g})")
     used = f"rk4, {arguments.solver_steps} steps"

@@ -30,16 +30,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from components.schedulers import Scheduler
+from components.runs.execute import device_name, pick_device
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
 from components.training.accelerated import placed, precision
-from components.training.execute import device_name, pick_device
 from components.training.history import COMPLETED
 from components.training.loop import log_points, shuffled_batches
 from components.training.run import log_steps
+from components.training.scheduler import Scheduler
 
 PEAK_LR = 0.01
 

@@ -3,7 +3,7 @@
     .venv/bin/python tests/benchmarks/bench_orchestration.py      (--help for its options)
 
 Both train the same runs with the same number of processes into an empty folder: *bare* calls
-`components/training/pool.run_all`, *flow* runs `flows/pipeline.sweep` as the only task of a flow,
+`components/runs/pool.run_all`, *flow* runs `flows/pipeline.sweep` as the only task of a flow,
 from the call of the flow to its return (flow run, task run, states, logs; settings read, jobs
 made), on a Prefect server on this machine (PREFECT_API_URL, else one started here and warmed up).
 Python's imports are not counted, they are paid once per process. Each repetition times both, in
@@ -31,10 +31,10 @@ import psutil
 import yaml
 
 import flows  # noqa: F401  telemetry off, before anything else
+from components.runs import pool
 from components.settings import Settings, load
-from components.steps import sweep_plan
-from components.training import pool
-from components.workspace import Workspace
+from components.steps.all_steps import sweep_plan
+from components.storage.workspace import Workspace
 
 TARGET = 2.0  # per cent
 
@@ -43,8 +43,11 @@ def a_workspace(root: Path, data: Path, updates: int, seeds: int) -> tuple[Setti
     """A new folder with settings; the data sets are shared."""
     (root / "data").mkdir(parents=True)
     (root / "data/datasets").symlink_to(data.resolve())
-    params = {"task": "mnist1d-cnn", "training": {"updates": updates},
-              "sweep": {"peak_lrs": [0.01, 0.05], "seeds": list(range(seeds))}}  # fmt: skip
+    params = {
+        "task": "mnist1d-cnn",
+        "training": {"updates": updates},
+        "sweep": {"peak_lrs": [0.01, 0.05], "seeds": list(range(seeds))},
+    }
     (root / "params.yaml").write_text(yaml.safe_dump(params))
     return load(root / "params.yaml"), Workspace(root)
 

@@ -5,7 +5,7 @@
         --updates 2110 --runs 16                                           sharing one GPU
 
 Every measurement is a small sweep of its own, in an empty folder, from the call of
-`components/training/pool.run_all` to its return: starting the processes and loading the data are
+`components/runs/pool.run_all` to its return: starting the processes and loading the data are
 counted. A process computes on one thread. Repetitions go through the numbers in changing order, and
 ratios are taken within a repetition, so what else the machine does weighs on all of them. Choose
 the smallest number whose ratio is close to the best: more of them only take memory.
@@ -24,9 +24,10 @@ from pathlib import Path
 
 import torch
 
+from components.runs.execute import device_name, pick_device
+from components.runs.job import Job
+from components.runs.pool import run_all
 from components.tasks import catalog
-from components.training.execute import Job, device_name, pick_device
-from components.training.pool import run_all
 from components.training.run import RunSpec
 
 
@@ -36,10 +37,12 @@ def seconds(template: Job, runs: int, at_a_time: int) -> float:
         jobs = [
             Job(
                 RunSpec(**{**vars(template.spec), "seed": seed}),
-                Path(scratch), template.data, template.device,
+                Path(scratch),
+                template.data,
+                template.device,
             )
             for seed in range(runs)
-        ]  # fmt: skip
+        ]
         began = time.perf_counter()
         histories = run_all(jobs, workers=at_a_time)
         took = time.perf_counter() - began
@@ -64,8 +67,10 @@ def report(took: dict[int, list[float]], runs: int) -> None:
         ratios = [one / t for one, t in zip(took[first], times, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         each = 3600 * runs / statistics.median(times)
-        print(f"{number:2} at a time  {each:9,.0f} runs/h   "
-              f"x{middle:.2f} of {first} at a time  [{low:.2f}, {high:.2f}]")  # fmt: skip
+        print(
+            f"{number:2} at a time  {each:9,.0f} runs/h   "
+            f"x{middle:.2f} of {first} at a time  [{low:.2f}, {high:.2f}]"
+        )
 
 
 def main() -> None:
@@ -85,8 +90,15 @@ def main() -> None:
         sys.exit("--repetitions must be at least 2: quartiles need them")
     task, device = catalog.get(arguments.task), pick_device(arguments.device)
     catalog.load_data(task, arguments.data)  # downloads or generates what is not there yet
-    spec = RunSpec(task.name, "onecycle", 0.01, 0, arguments.updates, min(100, arguments.updates),
-                   arguments.train_samples)  # fmt: skip
+    spec = RunSpec(
+        task.name,
+        "onecycle",
+        0.01,
+        0,
+        arguments.updates,
+        min(100, arguments.updates),
+        arguments.train_samples,
+    )
     template = Job(spec, Path(), arguments.data, arguments.device)
     seconds(template, 2, 2)  # what only the first pays for
     print(

@@ -47,9 +47,13 @@ class Clone:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         return subprocess.run(
-            [sys.executable, "-m", *command], cwd=self.root, env={**environment, "PATH": path},
-            capture_output=True, text=True, timeout=560,
-        )  # fmt: skip
+            [sys.executable, "-m", *command],
+            cwd=self.root,
+            env={**environment, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=560,
+        )
 
     def outputs(self) -> dict[str, int]:
         """Every file the pipeline made, with the time it was written."""

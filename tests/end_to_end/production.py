@@ -27,9 +27,7 @@ def clean_environment() -> dict[str, str]:
 
 def ask(url: str, body: dict[str, Any] | None = None, method: str | None = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        url, data, {"Content-Type": "application/json"}, method=method
-    )  # fmt: skip
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
     with urllib.request.urlopen(request, timeout=30) as answer:
         text = answer.read()
     return json.loads(text) if text else None
@@ -131,13 +129,33 @@ class Production:
         """One more worker, in a session of its own."""
         log = (self.root / f"{name}.log").open("wb")
         return subprocess.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--type", "process", "--pool",
-             pool, "--name", name, "--limit", "1"],
-            cwd=self.root, stdout=log, stderr=log, start_new_session=True,
-            env={**clean_environment(), "PREFECT_API_URL": self.api,
-                 "PREFECT_HOME": str(self.root / f"{name}-home"),
-                 "PREFECT_WORKER_QUERY_SECONDS": "1", "LODE_WORKSPACE": str(self.root)},
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "prefect",
+                "worker",
+                "start",
+                "--type",
+                "process",
+                "--pool",
+                pool,
+                "--name",
+                name,
+                "--limit",
+                "1",
+            ],
+            cwd=self.root,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={
+                **clean_environment(),
+                "PREFECT_API_URL": self.api,
+                "PREFECT_HOME": str(self.root / f"{name}-home"),
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
+                "LODE_WORKSPACE": str(self.root),
+            },
+        )
 
     def server_pid(self, name: str) -> int:
         """Of one of the servers, as it runs now."""
@@ -163,11 +181,19 @@ def serve(folder: Path, settings: str) -> Production:
     for command in (("init", "--quiet"), ("add", "-A"), (*author, "commit", "--quiet", "-m", "x")):
         subprocess.run(["git", *command], cwd=folder, check=True)
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "infra/serve.py"), "--database=postgresql",
-         "--prefect-port=0", "--mlflow-port=0"],
-        cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [
+            sys.executable,
+            str(ROOT / "infra/serve.py"),
+            "--database=postgresql",
+            "--prefect-port=0",
+            "--mlflow-port=0",
+        ],
+        cwd=folder,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-    )  # fmt: skip
+    )
     announced = folder / ".lode/serve.json"
     deadline = time.monotonic() + 280
     while not announced.exists() and process.poll() is None and time.monotonic() < deadline:

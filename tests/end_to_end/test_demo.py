@@ -86,9 +86,11 @@ def test_dvc_has_nothing_left_to_do(demo: Any) -> None:
 
 def test_git_sees_no_output(demo: Any) -> None:
     status = subprocess.run(
-        ["git", "status", "--short", "--untracked-files=all"], cwd=demo.root,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        ["git", "status", "--short", "--untracked-files=all"],
+        cwd=demo.root,
+        capture_output=True,
+        text=True,
+    )
     names = [line[3:] for line in status.stdout.splitlines()]
     assert "params.yaml" in names
     assert not [n for n in names if n.startswith(("data", "models", "reports", "ml", ".lode"))]

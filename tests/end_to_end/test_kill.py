@@ -15,20 +15,34 @@ from components.training.history import digest, read_histories
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 RUNS = 8
 OPTIONS = [
-    "--set", "sweep.schedulers=[cosine, onecycle]", "--set", "sweep.peak_lrs=[0.01, 0.05]",
-    "--set", "sweep.seeds=[0, 1]", "--set", "training.updates=300", "--set", "training.points=30",
-    "--set", "lode.fit.held_out_seeds=1", "--set", "training.device=cpu",
-]  # fmt: skip
+    "--set",
+    "sweep.schedulers=[cosine, onecycle]",
+    "--set",
+    "sweep.peak_lrs=[0.01, 0.05]",
+    "--set",
+    "sweep.seeds=[0, 1]",
+    "--set",
+    "training.updates=300",
+    "--set",
+    "training.points=30",
+    "--set",
+    "lode.fit.held_out_seeds=1",
+    "--set",
+    "training.device=cpu",
+]
 
 
 def start_sweep(folder: Path) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     shutil.copy(PARAMS, folder)
-    command = [sys.executable, "-m", "components.cli", "sweep", *OPTIONS]
+    command = [sys.executable, "-m", "components.cli.main", "sweep", *OPTIONS]
     return subprocess.Popen(
         [*command, "--params", str(folder / "params.yaml")],
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> str:

@@ -79,10 +79,16 @@ def test_a_flow_started_on_the_page_runs_on_workers(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=str(browser_path),
-            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                  "--disable-background-networking", "--disable-component-update",
-                  "--disable-sync"],
-        )  # fmt: skip
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
+        )
         page = browser.new_page(viewport={"width": 1300, "height": 1500})
         page.set_default_timeout(60_000)
         page.goto(f"{production.prefect}/deployments/deployment/{deployment['id']}")
@@ -123,10 +129,14 @@ def task_runs(production: Production, name: str) -> list[dict[str, Any]]:
 def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Production) -> None:
     second = production.worker("gpu", "second")
     others = {
-        "training.train_samples": None, "training.updates": 3000, "training.points": 20,
-        "sweep.peak_lrs": [0.02], "sweep.schedulers": ["cosine", "onecycle"],
-        "sweep.seeds": [0, 1, 2, 3], "execution.runs_per_shard": 2,
-    }  # fmt: skip
+        "training.train_samples": None,
+        "training.updates": 3000,
+        "training.points": 20,
+        "sweep.peak_lrs": [0.02],
+        "sweep.schedulers": ["cosine", "onecycle"],
+        "sweep.seeds": [0, 1, 2, 3],
+        "execution.runs_per_shard": 2,
+    }
     run_id = production.start("pipeline/on-demand", changes={"others": others})
 
     def at_work() -> list[dict[str, Any]]:
@@ -135,9 +145,10 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Pro
         assert events
         log = (production.root / "second.log").read_text()
         return [
-            run for run in production.runs(state={"type": {"any_": ["RUNNING"]}})
+            run
+            for run in production.runs(state={"type": {"any_": ["RUNNING"]}})
             if run["work_pool_name"] == "gpu" and run["name"] in log
-        ]  # fmt: skip
+        ]
 
     until(at_work, PATIENCE, "a shard on the second worker")
     time.sleep(6)  # in the middle of a training
@@ -147,9 +158,10 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Pro
     assert len(killed) == 1
     completed(production, run_id)
     sweep = [
-        h for h in read_histories(production.root / "data/histories" / TASK)
+        h
+        for h in read_histories(production.root / "data/histories" / TASK)
         if h.meta["updates"] == 3000
-    ]  # fmt: skip
+    ]
     assert sorted((*h.configuration, h.meta["seed"]) for h in sweep) == sorted(
         (scheduler, 0.02, seed) for scheduler in ("cosine", "onecycle") for seed in range(4)
     )
@@ -157,9 +169,10 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Pro
     assert production.run(killed[0]["id"])["state_type"] == "CRASHED"
     for history in sweep:
         done = [
-            run for run in task_runs(production, f"{TASK} {history.describe()}")
+            run
+            for run in task_runs(production, f"{TASK} {history.describe()}")
             if run["state_type"] == "COMPLETED"
-        ]  # fmt: skip
+        ]
         assert len(done) == 1, f"{history.describe()} was trained {len(done)} times"
 
 
@@ -181,9 +194,14 @@ def test_flows_go_on_when_mlflow_and_postgresql_are_killed(production: Productio
         f"{uri}/api/2.0/mlflow/experiments/search",
         {"filter": f"name = 'sweep-{TASK}'", "max_results": 10},
     )["experiments"]
-    found = ask(f"{uri}/api/2.0/mlflow/runs/search",
-                {"experiment_ids": [experiment["experiment_id"]], "max_results": 100,
-                 "filter": "params.updates = '60'"})["runs"]  # fmt: skip
+    found = ask(
+        f"{uri}/api/2.0/mlflow/runs/search",
+        {
+            "experiment_ids": [experiment["experiment_id"]],
+            "max_results": 100,
+            "filter": "params.updates = '60'",
+        },
+    )["runs"]
     assert len(found) == 4 and all(run["info"]["status"] == "FINISHED" for run in found)
     for run in found:
         asked = f"run_id={run['info']['run_id']}&metric_key=val_metric"
@@ -221,9 +239,12 @@ def test_a_full_disk_is_said_and_spoils_nothing(production: Production) -> None:
 
 def cli(production: Production, *command: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "components.cli", *command], cwd=production.root,
-        capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+        [sys.executable, "-m", "components.cli.main", *command],
+        cwd=production.root,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -246,9 +267,9 @@ def plant_shuffled(production: Production, count: int) -> None:
     rng = np.random.default_rng(0)
     for number in range(count):
         history = copy.deepcopy(real[number % len(real)])
-        spec = RunSpec(**{
-            f.name: history.meta[f.name] for f in fields(RunSpec)
-        } | {"seed": 5000 + number})  # fmt: skip
+        spec = RunSpec(
+            **{f.name: history.meta[f.name] for f in fields(RunSpec)} | {"seed": 5000 + number}
+        )
         history.meta |= {"run_id": spec.run_id, "seed": spec.seed}
         history.points["run_id"] = spec.run_id
         for column in ("train_loss", "val_metric"):
@@ -337,9 +358,10 @@ def test_servers_listen_on_loopback_only_and_mlflow_refuses_a_foreign_host(
         urllib.request.urlopen(foreign, timeout=10)
     assert refused.value.code == 403
     origin = urllib.request.Request(
-        f"{mlflow}/api/2.0/mlflow/experiments/create", b'{"name": "planted"}',
+        f"{mlflow}/api/2.0/mlflow/experiments/create",
+        b'{"name": "planted"}',
         {"Content-Type": "application/json", "Origin": "http://evil.example"},
-    )  # fmt: skip
+    )
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(origin, timeout=10)
     assert refused.value.code == 403

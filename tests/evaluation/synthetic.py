@@ -68,21 +68,33 @@ def history(
         points = points.iloc[: POINTS // 4]
     best = int(points["val_metric"].argmax())
     meta = {
-        "run_id": spec.run_id, "task": task, "scheduler": scheduler, "peak_lr": peak,
-        "seed": seed, "updates": UPDATES, "points": POINTS, "train_samples": None,
+        "run_id": spec.run_id,
+        "task": task,
+        "scheduler": scheduler,
+        "peak_lr": peak,
+        "seed": seed,
+        "updates": UPDATES,
+        "points": POINTS,
+        "train_samples": None,
         "status": DIVERGED if diverged else COMPLETED,
         "test_metric": None if diverged else goal - 0.005 + float(noise.normal(0, 0.001)),
-        "best_val_metric": float(points["val_metric"].iloc[best]), "best_point": best + 1,
+        "best_val_metric": float(points["val_metric"].iloc[best]),
+        "best_point": best + 1,
         "seconds_per_epoch": 0.2 + 0.01 * float(noise.random()) + 0.05 * (scheduler == "lode"),
-        "device": "Synthetic CPU", "threads": 1, "versions": {"python": "3.11", "torch": "2.11"},
-        "sharpness": None, "decisions": decisions() if scheduler == "lode" else None,
+        "device": "Synthetic CPU",
+        "threads": 1,
+        "versions": {"python": "3.11", "torch": "2.11"},
+        "sharpness": None,
+        "decisions": decisions() if scheduler == "lode" else None,
         "scheduler_digest": digest,
-    }  # fmt: skip
+    }
     if sharpness and not diverged:
         meta["sharpness"] = {
-            "lambda_max": 10 * math.exp(noise.normal(0, 0.2)), "residual": 1e-4,
-            "method": "lanczos", "samples": 1024,
-        }  # fmt: skip
+            "lambda_max": 10 * math.exp(noise.normal(0, 0.2)),
+            "residual": 1e-4,
+            "method": "lanczos",
+            "samples": 1024,
+        }
     return History(points, meta)
 
 
@@ -94,23 +106,33 @@ def scheduled(seeds: range = range(100, 106), **options: object) -> list[History
     """The comparison's runs, at the peaks that `sweep()`'s validation chooses."""
     best = {"constant": 0.01, "cosine": 0.01, "exp-decay": 0.01, "onecycle": 0.05, "lode": None}
     return [
-        history(s, p, seed, sharpness=True, digest="0123456789abcdef" if s == "lode" else None,
-                **options)  # type: ignore[arg-type]
-        for s, p in best.items() for seed in seeds
-    ]  # fmt: skip
+        history(
+            s,
+            p,
+            seed,
+            sharpness=True,
+            digest="0123456789abcdef" if s == "lode" else None,
+            **options,
+        )  # type: ignore[arg-type]
+        for s, p in best.items()
+        for seed in seeds
+    ]
 
 
 def pilots(adopted: bool = True) -> dict:
     """What `lode pilot` leaves, as far as the report reads it."""
     shapes = [[0.01 * k] * (POINTS + 1) for k in (1, 2, 3)]
     return {
-        "runs": 100, "diverged": 1, "seconds": 240.0, "adopted": adopted,
+        "runs": 100,
+        "diverged": 1,
+        "seconds": 240.0,
+        "adopted": adopted,
         "budget": {"finer": 8, "explore": 13, "propose": 12, "screen": 5, "confirm": 18},
         "baseline": {"scheduler": "onecycle", "peak_lr": 0.05, "plan": [0.05] * (POINTS + 1)},
         "gain": {"mean": 0.0116, "error": 0.002, "n": 18},
         "finalists": [{"plan": plan, "screened": 0.9} for plan in shapes],
         "plan": shapes[0],
-    }  # fmt: skip
+    }
 
 
 def decisions() -> list[dict]:
@@ -137,9 +159,12 @@ def write_lode(histories: list[History], fit: dict, folder: Path) -> Path:
     columns = ["train_loss", "val_metric", "lr"]
     series = [h.points[columns].to_numpy(copy=True) for h in histories]
     config = LODEConfig(
-        Channels.measure(series), POINTS, task=TASK, fit=fit,
+        Channels.measure(series),
+        POINTS,
+        task=TASK,
+        fit=fit,
         initial_schedule=tuple(series[0][:, 2].tolist()),
-    )  # fmt: skip
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         LODE(config).save(folder)

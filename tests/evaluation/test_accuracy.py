@@ -2,14 +2,13 @@ import random
 
 import pytest
 
-from components.evaluation.accuracy import (
-    EvaluationError,
-    best_baseline,
+from components.evaluation.accuracy import results
+from components.evaluation.errors import EvaluationError
+from components.evaluation.ranking import (
+    best_configuration,
     best_configurations,
-    best_run,
     configurations,
-    ranked_baselines,
-    results,
+    ranked_peaks,
 )
 from components.evaluation.walltime import relative_cost, seconds_per_epoch, total_seconds
 
@@ -17,8 +16,9 @@ from components.evaluation.walltime import relative_cost, seconds_per_epoch, tot
 def test_the_best_mean_over_seeds_is_chosen_per_scheduler(synthetic):
     chosen = best_configurations(synthetic.sweep())
     assert chosen == {"constant": 0.01, "cosine": 0.01, "exp-decay": 0.01, "onecycle": 0.05}
-    ranked = ranked_baselines(synthetic.sweep())
-    assert ranked[0] == best_baseline(synthetic.sweep()) == ("onecycle", 0.05)
+    ranked = ranked_peaks(synthetic.sweep())
+    best = best_configuration(synthetic.sweep())
+    assert ranked[0] == (best.scheduler, best.peak_lr) == ("onecycle", 0.05)
     assert dict(ranked) == chosen
     merit = {(c.scheduler, c.peak_lr): c.validation.mean for c in configurations(synthetic.sweep())}
     assert [merit[one] for one in ranked] == sorted((merit[one] for one in ranked), reverse=True)
@@ -32,10 +32,10 @@ def test_one_lucky_seed_does_not_win(synthetic):
 
 def test_test_metrics_play_no_part(synthetic):
     sweep = synthetic.sweep()
-    before = (best_configurations(sweep), best_baseline(sweep), best_run(sweep).run_id)
+    before = (best_configurations(sweep), best_configuration(sweep))
     for run in sweep:  # the validation's losers get the best test metrics
         run.meta["test_metric"] = 1.0 - run.meta["test_metric"]
-    assert (best_configurations(sweep), best_baseline(sweep), best_run(sweep).run_id) == before
+    assert (best_configurations(sweep), best_configuration(sweep)) == before
 
 
 def test_the_best_validation_point_counts_not_the_last(synthetic):
@@ -72,16 +72,8 @@ def test_ties_and_the_order_of_files_do_not_matter(synthetic):
     random.Random(1).shuffle(shuffled)
     assert best_configurations(runs) == best_configurations(shuffled)
     assert set(best_configurations(runs).values()) == {min(synthetic.PEAKS)}
-    assert best_run(runs).run_id == best_run(shuffled).run_id == min(r.run_id for r in runs)
-    assert best_baseline(shuffled) == ("constant", min(synthetic.PEAKS))
-
-
-def test_best_run_ignores_diverged_runs(synthetic):
-    good = synthetic.history("cosine", 0.01, 0, level=0.8)
-    broken = synthetic.history("cosine", 0.05, 0, level=0.99, diverged=True)
-    assert best_run([broken, good]) is good
-    with pytest.raises(EvaluationError, match="no run of the sweep is completed"):
-        best_run([broken])
+    best = best_configuration(shuffled)
+    assert (best.scheduler, best.peak_lr) == ("constant", min(synthetic.PEAKS))
 
 
 def test_a_sweep_without_validation_values_says_so(synthetic):

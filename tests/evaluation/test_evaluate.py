@@ -4,7 +4,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from components.evaluation.accuracy import EvaluationError
+from components.evaluation.errors import EvaluationError
 from components.evaluation.evaluate import SCHEMA_VERSION, evaluate
 from components.evaluation.report import table_rows
 from components.training.history import HistoryError, history_path, read_histories
@@ -26,9 +26,7 @@ def test_writes_everything_and_returns_what_it_wrote(synthetic, folders):
     assert json.loads((report / "evaluation.json").read_text()) == evaluation
     assert evaluation["schema"] == SCHEMA_VERSION
     assert evaluation["best_baseline"] == "onecycle"
-    assert list(evaluation["schedulers"]) == [
-        "constant", "cosine", "exp-decay", "onecycle", "lode"
-    ]  # fmt: skip
+    assert list(evaluation["schedulers"]) == ["constant", "cosine", "exp-decay", "onecycle", "lode"]
     lode = evaluation["schedulers"]["lode"]
     assert list(lode["test_by_seed"]) == [str(seed) for seed in SEEDS]
     assert lode["test"]["n"] == 6 and lode["relative_cost"] > 1.1
@@ -40,21 +38,35 @@ def test_writes_everything_and_returns_what_it_wrote(synthetic, folders):
     assert evaluation["provenance"]["command"] == "lode evaluate"
     assert evaluation["provenance"]["devices"] == ["Synthetic CPU"]
     names = {path.stem for path in (report / "figures").glob("*.svg")}
-    assert names == {"learning_rates", "train_loss", "val_metric", "test", "sharpness", "sweep",
-                     "plans", "expectations", "trajectories_5", "trajectories_50"}  # fmt: skip
+    assert names == {
+        "learning_rates",
+        "train_loss",
+        "val_metric",
+        "test",
+        "sharpness",
+        "sweep",
+        "plans",
+        "expectations",
+        "trajectories_5",
+        "trajectories_50",
+    }
     assert (report / "index.html").exists()
 
 
 def test_every_scheduler_has_its_price(synthetic, folders):
     """Tuned beside the sweep: at its best rate, and with what its policy took to learn."""
     levels = {0.01: 0.7, 0.05: 0.8}
-    own = [synthetic.history("linear", peak, seed, level=level)
-           for peak, level in levels.items() for seed in range(3)]  # fmt: skip
+    own = [
+        synthetic.history("linear", peak, seed, level=level)
+        for peak, level in levels.items()
+        for seed in range(3)
+    ]
     baselines = synthetic.write(own, folders["sweep_dir"].with_name("baselines"))
     fresh = [synthetic.history("linear", 0.05, seed, level=0.8) for seed in SEEDS]
     price = {"learning_updates": 3 * fresh[0].meta["updates"], "run_factor": 8.0, "note": "x"}
-    synthetic.write([replace(h, meta=h.meta | {"price": price}) for h in fresh],
-                    folders["scheduled_dir"])  # fmt: skip
+    synthetic.write(
+        [replace(h, meta=h.meta | {"price": price}) for h in fresh], folders["scheduled_dir"]
+    )
     ids = [h.run_id for h in own]
     evaluation = run(synthetic, folders, baseline_dir=baselines, baseline_runs=ids)
     found = evaluation["schedulers"]
@@ -113,8 +125,9 @@ def test_a_lode_that_kept_the_sweeps_schedule_is_pointed_out(synthetic, folders)
     peak = evaluation["schedulers"][best]["peak_lr"]
     theirs = {
         h.meta["seed"]: h
-        for h in read_histories(folders["scheduled_dir"]) if h.configuration == (best, peak)
-    }  # fmt: skip
+        for h in read_histories(folders["scheduled_dir"])
+        if h.configuration == (best, peak)
+    }
     for seed in SEEDS:
         kept = synthetic.history("lode", None, seed, digest="0123456789abcdef")
         for column in ("train_loss", "val_metric", "lr"):
@@ -243,10 +256,13 @@ def test_validation_summary_is_taken_over(synthetic, folders):
         "accepted": ["a"] * 35,
         "outside": [],
         "quarantined": [
-            {"run_id": "bad1", "run": "constant 0.1 seed 2", "reasons": [
-                {"problem": "did not complete", "points": [], "expectation": "x"}]},
+            {
+                "run_id": "bad1",
+                "run": "constant 0.1 seed 2",
+                "reasons": [{"problem": "did not complete", "points": [], "expectation": "x"}],
+            },
         ],
-    }  # fmt: skip
+    }
     (folders["report_dir"] / "validation.json").write_text(json.dumps(verdict))
     evaluation = run(synthetic, folders)
     assert evaluation["validation"] == {

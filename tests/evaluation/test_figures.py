@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from components.evaluation import figures
-from components.evaluation.accuracy import Configuration, configurations
+from components.evaluation.ranking import Configuration, configurations
 from components.evaluation.statistics import Summary
-from components.names import SCHEDULERS
+from components.schedulers.names import SCHEDULERS
 
 
 def text_of(path: Path) -> list[str]:
@@ -84,7 +84,7 @@ def test_a_sweep_of_equal_values_can_be_drawn(tmp_path, value):
 
 def test_trajectories_show_what_is_observed(synthetic, tmp_path):
     run = synthetic.history("onecycle", 0.05, 0)
-    predicted = run.points[["train_loss", "val_metric", "lr"]].to_numpy()
+    predicted = run.series()
     figures.trajectories(run, predicted, 20, tmp_path / "t.svg")
     assert {"observed", "LODE's prediction", "training loss"} <= set(text_of(tmp_path / "t.svg"))
     assert figures.ORANGE in colors_of(tmp_path / "t.svg")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components.evaluation.accuracy import EvaluationError
+from components.evaluation.errors import EvaluationError
 from components.evaluation.overview import overview
 
 
@@ -27,9 +27,13 @@ def test_what_was_run_stands_in_its_cell_and_the_rest_says_so(tmp_path: Path) ->
     evaluated(tmp_path, "cifar100-resnet18", constant=(None, None), lode=(0.7, None))
     table = cells(overview(tmp_path, markdown=True))
     assert table["Scheduler"] == [
-        "Fashion-MNIST CNN", "Fashion-MNIST ResNet18", "CIFAR-100 ResNet18",
-        "ImageNet ResNet34", "TinyStories transformer", "digits-mlp",
-    ]  # fmt: skip
+        "Fashion-MNIST CNN",
+        "Fashion-MNIST ResNet18",
+        "CIFAR-100 ResNet18",
+        "ImageNet ResNet34",
+        "TinyStories transformer",
+        "digits-mlp",
+    ]
     none = "not run"
     assert table["LODE"] == [none, none, "70.0", none, none, "97.1 ± 0.3"]
     assert table["Constant"] == [none, none, "diverged", none, none, none]

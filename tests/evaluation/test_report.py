@@ -112,8 +112,12 @@ def test_bold_only_where_the_paired_test_says_so(evaluation):
 def test_tables_show_every_scheduler_best_first(evaluation):
     rows = report.table_rows(evaluation)
     assert [row["Scheduler"] for row in rows] == [
-        "LODE", "OneCycle", "Cosine", "Exp. decay", "Constant"
-    ]  # fmt: skip
+        "LODE",
+        "OneCycle",
+        "Cosine",
+        "Exp. decay",
+        "Constant",
+    ]
     assert rows[0]["Peak lr"] == "–" and rows[1]["Peak lr"] == "0.05"
     assert rows[1]["Cost"] == "1.00×" and rows[0]["Cost"].startswith("1.2")
     comparisons = report.comparison_rows(evaluation)
@@ -155,9 +159,16 @@ def test_measured_values_have_three_digits(mean, std, text):
 def test_ordinals():
     names = [report._place(rank) for rank in (1, 2, 3, 4, 11, 12, 21, 112, 103)]
     assert names == [
-        "the best", "the 2nd best", "the 3rd best", "the 4th best", "the 11th best",
-        "the 12th best", "the 21st best", "the 112th best", "the 103rd best",
-    ]  # fmt: skip
+        "the best",
+        "the 2nd best",
+        "the 3rd best",
+        "the 4th best",
+        "the 11th best",
+        "the 12th best",
+        "the 21st best",
+        "the 112th best",
+        "the 103rd best",
+    ]
 
 
 def test_page_is_whole_and_self_contained(page):
@@ -229,16 +240,33 @@ def test_figures_of_a_former_evaluation_go(synthetic, folders):
 @pytest.mark.slow
 def test_page_in_a_real_browser(page, tmp_path, needs_system):
     browser = needs_system("chromium", "chromium")
-    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
-             "--disable-background-networking", "--disable-component-update",
-             "--disable-sync"]  # fmt: skip
+    quiet = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-quic",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
     # nothing resolves, so that whatever the page would fetch fails
     offline = "--host-resolver-rules=MAP * ~NOTFOUND"
     done = subprocess.run(
-        [browser, *quiet, offline, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
-         "--window-size=390,844", page.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [
+            browser,
+            *quiet,
+            offline,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            "--window-size=390,844",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     rendered = Page(done.stdout[done.stdout.index("<html") :])
     assert rendered.fetched == []
     text = plain(done.stdout)

@@ -22,8 +22,12 @@ def deploy(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return subprocess.run(
         [sys.executable, "-m", "flows.deploy", "--prefect-file", str(ROOT / "prefect.yaml")],
-        cwd=folder, env={**clean, **environment}, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+        cwd=folder,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
 
 
 def test_without_a_server_it_says_how_to_have_one(tmp_path: Path) -> None:
@@ -55,6 +59,10 @@ def test_every_deployment_is_a_flow_on_a_pool_and_is_watched(deployment: dict[st
     assert TAG in deployment["tags"]
     beat = pool["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]
     assert float(beat) == HEARTBEAT.total_seconds()
-    asked_for = {"pipeline/on-demand", "nightly-retraining/nightly", SWEEP_SHARD,
-                 SCHEDULED_TRAINING}  # fmt: skip
+    asked_for = {
+        "pipeline/on-demand",
+        "nightly-retraining/nightly",
+        SWEEP_SHARD,
+        SCHEDULED_TRAINING,
+    }
     assert f"{flow.name}/{deployment['name']}" in asked_for and len(DEPLOYMENTS) == len(asked_for)

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.runs.execute import execute
+from components.runs.job import Job
 from components.settings import Settings, load
-from components.steps import sweep_plan
-from components.training.execute import Job, execute
+from components.steps.all_steps import sweep_plan
+from components.storage.workspace import Workspace
 from components.training.history import digest, read_history
-from components.workspace import Workspace
 
 SETTINGS = """
 task: mnist1d-cnn
@@ -70,9 +71,10 @@ class Shards:
         for job in jobs[:done]:
             execute(job)
         return FlowRun(
-            flow_id="6d3a7c4e-0000-0000-0000-000000000000", name="shard",
+            flow_id="6d3a7c4e-0000-0000-0000-000000000000",
+            name="shard",
             state=State(type=StateType[state.upper()], message="its heartbeat stopped"),
-        )  # fmt: skip
+        )
 
 
 def run_with(shards: Shards, jobs: list[Job], workspace: Workspace, monkeypatch: Any) -> Any:
@@ -138,9 +140,11 @@ def test_who_dies_again_and_again_without_finishing_a_run_is_given_up(
     ],
 )
 def test_a_shard_that_fails_ends_the_step_with_its_message(
-    end: tuple[int, str], message: str, jobs: tuple[list[Job], Workspace],
+    end: tuple[int, str],
+    message: str,
+    jobs: tuple[list[Job], Workspace],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     from flows.fan_out import FanOutError
 
     todo, workspace = jobs
@@ -211,9 +215,10 @@ def test_without_a_common_folder_histories_come_through_the_store(
         monkeypatch.setenv("LODE_WORKSPACE", str(away))
         sweep_shard(runs, store=store.url)
         return FlowRun(
-            flow_id="6d3a7c4e-0000-0000-0000-000000000000", name="shard",
+            flow_id="6d3a7c4e-0000-0000-0000-000000000000",
+            name="shard",
             state=State(type=StateType.COMPLETED),
-        )  # fmt: skip
+        )
 
     monkeypatch.setattr(fan_out, "_hand_out", hand_out)
     monkeypatch.setattr(fan_out, "POLL_SECONDS", 0.0)
@@ -234,8 +239,8 @@ def test_without_a_common_folder_histories_come_through_the_store(
 def test_a_run_is_not_trained_under_another_lode_than_it_is_named_after(make: Any) -> None:
     from prefect import flow
 
-    from components.steps import scheduled_job
-    from components.workspace import WorkspaceError
+    from components.steps.all_steps import scheduled_job
+    from components.storage.workspace import WorkspaceError
     from flows.training import train_all
 
     settings, workspace = make("workers")

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.names import SCHEDULERS, TASKS
+from components.runs.job import Job
+from components.schedulers.names import SCHEDULERS
 from components.settings import load
-from components.training.execute import Job
+from components.storage.workspace import Workspace
+from components.tasks.names import TASKS
 from components.training.run import RunSpec
-from components.workspace import Workspace
 from flows.inputs import read
 from flows.parameters import AS_IN_PARAMS, Changes, RunRequest, Scheduler, Task
 
@@ -35,9 +36,15 @@ def test_an_untouched_form_changes_nothing() -> None:
 
 def test_every_field_of_the_form_reaches_the_settings() -> None:
     changes = Changes(
-        execution="workers", controller="paper", updates=77, points=11, sweep_seeds=[7, 8],
-        fresh_seeds=[200, 201], pilots=40, others={"sweep.peak_lrs": [0.3]},
-    )  # fmt: skip
+        execution="workers",
+        controller="paper",
+        updates=77,
+        points=11,
+        sweep_seeds=[7, 8],
+        fresh_seeds=[200, 201],
+        pilots=40,
+        others={"sweep.peak_lrs": [0.3]},
+    )
     settings, _ = read(ROOT / "params.yaml", "digits-mlp", changes.overrides())
     assert settings.task == "digits-mlp" and settings.execution.mode == "workers"
     assert settings.lode.controller == "paper" and settings.pilots.runs == 40
@@ -62,11 +69,16 @@ jobs = st.builds(
     Job,
     spec=st.builds(
         RunSpec,
-        task=st.sampled_from(TASKS), scheduler=st.sampled_from([*SCHEDULERS, "plan"]),
-        peak_lr=st.none() | finite, seed=st.integers(0, 10**6),
-        updates=st.integers(10, 10**6), points=st.integers(10, 1000),
-        train_samples=st.none() | st.integers(1, 10**6), scheduler_digest=st.none() | st.text(),
-        sharpness_method=st.none() | st.just("lanczos 64"), data_digest=st.none() | st.just("ab"),
+        task=st.sampled_from(TASKS),
+        scheduler=st.sampled_from([*SCHEDULERS, "plan"]),
+        peak_lr=st.none() | finite,
+        seed=st.integers(0, 10**6),
+        updates=st.integers(10, 10**6),
+        points=st.integers(10, 1000),
+        train_samples=st.none() | st.integers(1, 10**6),
+        scheduler_digest=st.none() | st.text(),
+        sharpness_method=st.none() | st.just("lanczos 64"),
+        data_digest=st.none() | st.just("ab"),
     ),
     histories=st.just(Path("/a/data/histories/x")),
     data=st.just(Path("/a/data/datasets")),
@@ -76,7 +88,7 @@ jobs = st.builds(
     controller=st.just({}) | st.just({"mu": 5, "horizon": None, "sigma": 0.15}),
     plan=st.just(()) | st.lists(finite, min_size=2, max_size=5).map(tuple),
     sharpness=st.none() | st.just({"method": "lanczos", "samples": 64}),
-)  # fmt: skip
+)
 
 
 @given(jobs)

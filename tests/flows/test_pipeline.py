@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from components.runs.pool import WorkerDiedError
 from components.settings import Settings, SettingsError, load
-from components.steps import STEPS, StepResult
+from components.steps.all_steps import STEPS, StepResult
+from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import HistoryError
-from components.training.pool import WorkerDiedError
 from components.validation import ValidationError
-from components.workspace import Workspace, WorkspaceError
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.timeout(600)]
@@ -62,8 +62,12 @@ def test_only_steps_that_meet_the_outside_world_are_tried_again() -> None:
 
     tasks = {name: getattr(pipeline, name) for name in STEPS}
     assert {name for name, task in tasks.items() if task.retries} == {
-        "sweep", "pilot", "register", "baselines", "train",
-    }  # fmt: skip
+        "sweep",
+        "pilot",
+        "register",
+        "baselines",
+        "train",
+    }
     assert all(task.timeout_seconds for task in tasks.values())
 
 
@@ -135,8 +139,13 @@ def test_the_result_table_puts_the_lode_first_and_shows_gaps_as_dashes() -> None
     from flows.artifacts import result_rows
 
     nothing = {"mean": None, "std": None, "n": 0}
-    entry = {"peak_lr": 0.01, "test": {"mean": 0.5, "std": 0.1, "n": 2}, "diverged": 0,
-             "sharpness": nothing, "seconds_per_epoch": nothing}  # fmt: skip
+    entry = {
+        "peak_lr": 0.01,
+        "test": {"mean": 0.5, "std": 0.1, "n": 2},
+        "diverged": 0,
+        "sharpness": nothing,
+        "seconds_per_epoch": nothing,
+    }
     pair = {"mean": 0.02, "low": -0.01, "high": 0.05, "p_value": 0.123, "n": 2}
     evaluation = {
         "schedulers": {"constant": entry, "lode": {**entry, "peak_lr": None}},

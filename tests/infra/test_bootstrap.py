@@ -48,9 +48,13 @@ def make_project(root: Path, **constants: str) -> Path:
 
 def start(project: Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "infra/bootstrap.py"], cwd=project, env={**os.environ, **environment},
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "infra/bootstrap.py"],
+        cwd=project,
+        env={**os.environ, **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -148,8 +152,12 @@ def test_an_unreachable_registry_is_named(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     nowhere = "http://127.0.0.1:9/simple"
     code, said = set_up(
-        project, PIP_INDEX_URL=nowhere, PIP_RETRIES="0", PIP_CONFIG_FILE=os.devnull,
-        PIP_FIND_LINKS="", PIP_NO_CACHE_DIR="1",
-    )  # fmt: skip
+        project,
+        PIP_INDEX_URL=nowhere,
+        PIP_RETRIES="0",
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_FIND_LINKS="",
+        PIP_NO_CACHE_DIR="1",
+    )
     assert code == 1
     assert "registry reachable?" in said and ".lode/setup.log" in said and "Traceback" not in said

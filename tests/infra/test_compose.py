@@ -18,9 +18,11 @@ REQUIRED = sorted(set(re.findall(r"\$\{([A-Z0-9_]+):\?", COMPOSE.read_text())))
 
 def config(tool: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [tool, "--profile", "gpu", "-f", COMPOSE, "config"], capture_output=True, text=True,
+        [tool, "--profile", "gpu", "-f", COMPOSE, "config"],
+        capture_output=True,
+        text=True,
         env={"PATH": os.environ["PATH"], "HOME": "/tmp", **environment},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -38,8 +38,12 @@ def read(folder: Path) -> Iterator[Object]:
         yield from yaml.safe_load_all((folder / name).read_text())
     for made in wanted.get("configMapGenerator", []):
         data = {Path(file).name: (folder / file).read_text() for file in made["files"]}
-        yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": made["name"]},
-               "data": data}  # fmt: skip
+        yield {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": made["name"]},
+            "data": data,
+        }
 
 
 def by_name(objects: Iterator[Object] | list[Object]) -> dict[tuple[str, str], Object]:
@@ -48,11 +52,15 @@ def by_name(objects: Iterator[Object] | list[Object]) -> dict[tuple[str, str], O
 
 OBJECTS = by_name([o for folder in FOLDERS for o in read(folder)])
 PODS: dict[str, Object] = {
-    name: o["spec"]["template"]["spec"] for (_, name), o in OBJECTS.items()
+    name: o["spec"]["template"]["spec"]
+    for (_, name), o in OBJECTS.items()
     if "template" in o.get("spec", {})
-}  # fmt: skip
-LABELS = {name: o["spec"]["template"]["metadata"]["labels"] for (_, name), o in OBJECTS.items()
-          if name in PODS and "template" in o.get("spec", {})}  # fmt: skip
+}
+LABELS = {
+    name: o["spec"]["template"]["metadata"]["labels"]
+    for (_, name), o in OBJECTS.items()
+    if name in PODS and "template" in o.get("spec", {})
+}
 WORKERS = ("cpu-worker", "gpu-worker")
 
 
@@ -96,9 +104,10 @@ def test_kubernetes_knows_every_field(version: str) -> None:
 
 def test_every_file_is_part_of_a_kustomization() -> None:
     named = {
-        (folder / name).resolve() for folder in FOLDERS
+        (folder / name).resolve()
+        for folder in FOLDERS
         for name in yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
-    }  # fmt: skip
+    }
     files = set((INFRA / "kubernetes").rglob("*.yaml"))
     values = set((INFRA / "kubernetes/helm").iterdir())
     assert files - values - {INFRA / "kubernetes/gpu/kustomization.yaml"} == named
@@ -170,9 +179,12 @@ def test_addresses_name_services_that_lead_to_a_pod() -> None:
 def test_the_secret_is_the_env_file_and_in_no_manifest() -> None:
     lines = (INFRA / ".env.example").read_text().splitlines()
     keys = {line.rstrip("=") for line in lines if line and not line.startswith("#")}
-    used = {value.split()[1] for name in PODS
-            for value in environment(container(name).get("env", [])).values()
-            if value.startswith("secret ")}  # fmt: skip
+    used = {
+        value.split()[1]
+        for name in PODS
+        for value in environment(container(name).get("env", [])).values()
+        if value.startswith("secret ")
+    }
     assert used == keys, "`kubectl create secret --from-env-file=.env` makes all that is asked for"
     assert not any(kind == "Secret" for kind, _ in OBJECTS)
     for name in PODS:
@@ -189,9 +201,10 @@ def test_pods_keep_the_restricted_standard(name: str) -> None:
     assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert box["securityContext"] == {
-        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
-    }  # fmt: skip
+    }
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
     assert pod["automountServiceAccountToken"] is False
     # else a Service `mlflow` sets MLFLOW_PORT=tcp://…, which `mlflow server` refuses
@@ -203,8 +216,9 @@ def test_pods_keep_the_restricted_standard(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(PODS))
 def test_volumes_exist_and_what_is_written_is_one(name: str) -> None:
-    kind, workload = next((k, o) for (k, n), o in OBJECTS.items() if n == name and "template" in
-                          o.get("spec", {}))  # fmt: skip
+    kind, workload = next(
+        (k, o) for (k, n), o in OBJECTS.items() if n == name and "template" in o.get("spec", {})
+    )
     volumes = {v["name"]: v for v in PODS[name].get("volumes", [])}
     for claim in workload["spec"].get("volumeClaimTemplates", []):
         volumes[claim["metadata"]["name"]] = {}
@@ -256,10 +270,12 @@ def test_a_gpu_worker_has_one_gpu_and_does_one_training() -> None:
 def test_workers_start_as_their_image_says_in_the_pools_that_deploy_makes() -> None:
     stages = re.split(r"^FROM ", (INFRA / "images/Dockerfile").read_text(), flags=re.M)
     commands = {
-        stage.split()[2]: json.loads(re.search(r"^CMD (\[.*?\])", stage, re.M | re.S)[1]
-                                     .replace("\\\n", ""))
-        for stage in stages if re.search(r"^CMD \[\"prefect\", \"worker\"", stage, re.M)
-    }  # fmt: skip
+        stage.split()[2]: json.loads(
+            re.search(r"^CMD (\[.*?\])", stage, re.M | re.S)[1].replace("\\\n", "")
+        )
+        for stage in stages
+        if re.search(r"^CMD \[\"prefect\", \"worker\"", stage, re.M)
+    }
     pools = {}
     for name in WORKERS:
         box = container(name)
@@ -279,17 +295,22 @@ def test_policies_let_through_what_is_needed_and_no_more() -> None:
         match = selector.get("matchLabels", {}).items()
         rules = selector.get("matchExpressions", [])
         return {
-            name for name, labels in LABELS.items() if match <= labels.items()
-            and all(labels.get(r["key"]) in r["values"] for r in rules)
-        }  # fmt: skip
+            name
+            for name, labels in LABELS.items()
+            if match <= labels.items() and all(labels.get(r["key"]) in r["values"] for r in rules)
+        }
 
     def allowed(way: str, peer: str) -> set[tuple[str, str, int]]:
         return {
             (name, other, port["port"])
-            for policy in policies for name in selected(policy["podSelector"])
-            for rule in policy.get(way, []) for end in rule[peer] if "podSelector" in end
-            for other in selected(end["podSelector"]) for port in rule["ports"]
-        }  # fmt: skip
+            for policy in policies
+            for name in selected(policy["podSelector"])
+            for rule in policy.get(way, [])
+            for end in rule[peer]
+            if "podSelector" in end
+            for other in selected(end["podSelector"])
+            for port in rule["ports"]
+        }
 
     out = allowed("egress", "to")
     assert out == {(b, a, port) for a, b, port in allowed("ingress", "from")}, "both ends agree"
@@ -297,10 +318,13 @@ def test_policies_let_through_what_is_needed_and_no_more() -> None:
     assert out == {
         *((name, "prefect", 4200) for name in clients),
         *((name, "mlflow", 5000) for name in clients),
-        ("prefect", "postgres", 5432), ("mlflow", "postgres", 5432), ("mlflow", "objects", 8333),
-    }  # fmt: skip
-    closed = [p for p in policies if set(p["policyTypes"]) == {"Ingress", "Egress"}
-              and "ingress" not in p]  # fmt: skip
+        ("prefect", "postgres", 5432),
+        ("mlflow", "postgres", 5432),
+        ("mlflow", "objects", 8333),
+    }
+    closed = [
+        p for p in policies if set(p["policyTypes"]) == {"Ingress", "Egress"} and "ingress" not in p
+    ]
     assert any(selected(p["podSelector"]) == set(PODS) for p in closed), "all else is refused"
 
 
@@ -313,8 +337,9 @@ def values(pool: str) -> Object:
 
 def refused(given: Object) -> set[str]:
     """What the chart's schema has against values; a name it does not know at the top, too."""
-    found = {str(e.message) for e in jsonschema.validators.validator_for(CHART)(CHART)
-             .iter_errors(given)}  # fmt: skip
+    found = {
+        str(e.message) for e in jsonschema.validators.validator_for(CHART)(CHART).iter_errors(given)
+    }
     return found | set(given) - set(CHART["properties"])
 
 
@@ -322,8 +347,10 @@ def refused(given: Object) -> set[str]:
 def test_the_chart_knows_every_value(pool: str) -> None:
     gpu = "Additional properties are not allowed ('nvidia.com/gpu' was unexpected)"
     assert refused(values(pool)) == ({gpu} if pool == "gpu" else set())
-    assert ("--skip-schema-validation" in (INFRA / "kubernetes/helm" / f"{pool}-worker.yaml")
-            .read_text()) == (pool == "gpu")  # fmt: skip
+    assert (
+        "--skip-schema-validation"
+        in (INFRA / "kubernetes/helm" / f"{pool}-worker.yaml").read_text()
+    ) == (pool == "gpu")
 
 
 def test_the_chart_refuses_a_typo() -> None:
@@ -342,9 +369,11 @@ def test_the_chart_makes_the_worker_that_the_manifest_is(pool: str) -> None:
     variables["PREFECT_API_URL"] = given["selfHostedServerApiConfig"]["apiUrl"]
     assert variables == environment(box["env"])
     assert given["config"] == {
-        "workPool": pool, "type": "process", "installPolicy": "never",
+        "workPool": pool,
+        "type": "process",
+        "installPolicy": "never",
         **({"limit": 1} if pool == "gpu" else {}),
-    }  # fmt: skip
+    }
     assert given["resources"] == box["resources"]
     for key in ("nodeSelector", "tolerations"):
         assert given.get(key) == pod.get(key)
@@ -353,8 +382,10 @@ def test_the_chart_makes_the_worker_that_the_manifest_is(pool: str) -> None:
     assert given["livenessProbe"]["enabled"]
     mounts = {m["mountPath"]: m["name"] for m in box["volumeMounts"]}
     assert {m["mountPath"]: m["name"] for m in given["extraVolumeMounts"]} == {
-        path: name for path, name in mounts.items() if path != "/tmp"  # the chart's own
-    }  # fmt: skip
+        path: name
+        for path, name in mounts.items()
+        if path != "/tmp"  # the chart's own
+    }
     chart = {**given["podLabels"], "app.kubernetes.io/component": "worker"}
     assert chart.items() <= LABELS[name].items(), "the network policies know it"
     assert not values(pool)["role"]["create"] and not values(pool)["rolebinding"]["create"]

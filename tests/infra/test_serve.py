@@ -59,8 +59,12 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, di
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "infra/serve.py"), "--prefect-port=0", "--mlflow-port=0"],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     announced = folder / ".lode/serve.json"
     deadline = time.monotonic() + 200
     while not announced.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -85,9 +89,13 @@ def test_a_flow_run_shows_in_both(serving: tuple[Path, dict[str, Any]]) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "flows"], cwd=folder, env=environment, timeout=500,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            [sys.executable, "-m", "flows"],
+            cwd=folder,
+            env=environment,
+            timeout=500,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
     except subprocess.TimeoutExpired as error:
         pytest.fail((error.output or b"").decode())  # how far it got
     printed = done.stdout.decode()
@@ -118,10 +126,14 @@ def test_the_user_interfaces_answer(serving: tuple[Path, dict[str, Any]]) -> Non
 def preflight(url: str, origin: str) -> str | None:
     """What a browser asks before a page of `origin` may call; the origin it may then call from."""
     request = urllib.request.Request(
-        url, method="OPTIONS",
-        headers={"Origin": origin, "Access-Control-Request-Method": "POST",
-                 "Access-Control-Request-Headers": "content-type"},
-    )  # fmt: skip
+        url,
+        method="OPTIONS",
+        headers={
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type",
+        },
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             allowed: str | None = answer.headers["Access-Control-Allow-Origin"]
@@ -156,8 +168,11 @@ def test_a_server_that_cannot_start_is_named_with_its_log(tmp_path: Path) -> Non
     (tmp_path / "params.yaml").write_text(bad)
     done = subprocess.run(
         [sys.executable, str(ROOT / "infra/serve.py"), "--prefect-port=0", "--mlflow-port=0"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 1
     assert "mlflow has gone" in done.stderr and "mlflow.log" in done.stderr
     assert "Traceback" not in done.stderr.splitlines()[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from components.lode.judge_fit import Runs
-from components.names import PAPER_SCHEDULERS
+from components.schedulers.names import PAPER_SCHEDULERS
 from components.schedulers.parametric import PARAMETRIC
 
 POINTS = 30

@@ -104,8 +104,10 @@ def test_a_samples_rates_are_continued_by_hand() -> None:
 
 @given(
     lrs=st.lists(st.floats(1e-6, 1), min_size=12, max_size=12),
-    t_k=st.integers(0, 4), now=st.floats(1e-6, 1), mu=st.integers(2, 6),
-)  # fmt: skip
+    t_k=st.integers(0, 4),
+    now=st.floats(1e-6, 1),
+    mu=st.integers(2, 6),
+)
 def test_it_is_continuous_now_and_its_own_after_mu_points(
     lrs: list[float], t_k: int, now: float, mu: int
 ) -> None:
@@ -196,8 +198,15 @@ def test_nothing_like_the_run_keeps_the_plan_and_says_what_it_expects() -> None:
 
 
 def scheduler(lode: Toy | None = None, judge: Judge | None = None, **changes: Any) -> LODEScheduler:
-    options = {"updates": 50, "points": T, "mu": MU, "n": 8, "sigma": 0.5, "caution": 0.0,
-               "seed": 7} | changes  # fmt: skip
+    options = {
+        "updates": 50,
+        "points": T,
+        "mu": MU,
+        "n": 8,
+        "sigma": 0.5,
+        "caution": 0.0,
+        "seed": 7,
+    } | changes
     return LODEScheduler(lode or Toy(), judge=judge or a_judge(), **options)
 
 
@@ -282,9 +291,16 @@ def test_a_decisions_rates_are_those_in_force() -> None:
     drive(run, 1, MU)
     (decision,) = run.decisions
     expected = improve(
-        Toy(), Fan(), np.array(run._observed), PLAN, mu=MU, n=8, sigma=0.5, caution=0.0,
+        Toy(),
+        Fan(),
+        np.array(run._observed),
+        PLAN,
+        mu=MU,
+        n=8,
+        sigma=0.5,
+        caution=0.0,
         rng=np.random.default_rng([7, MU]),
-    )  # fmt: skip
+    )
     assert [run.lr(5 * p - 1) for p in range(MU, T + 1)] == pytest.approx(expected.lrs)
     assert decision["lrs"] == pytest.approx(expected.lrs[:MU])
     assert json.loads(json.dumps(run.decisions, allow_nan=False)) == run.decisions

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from components.lode import fit as fit_module
-from components.lode import quality
-from components.lode.channels import LR, METRIC, NAMES, Channels
+from components.lode import table_a1
+from components.lode.channels import LR, METRIC, Channels
 from components.lode.errors import LODEError
 from components.lode.fit import (
     CHECKPOINT,
@@ -186,8 +186,12 @@ def test_histories_of_one_scheduler_are_warned_of(histories: list[History], tmp_
 def as_pilot(history: History, seed: int, metric: float) -> History:
     """The same run under a plan, with other numbers and a metric that is higher throughout."""
     points = history.points.assign(lr=0.07, val_metric=history.points["val_metric"] + metric)
-    meta = history.meta | {"scheduler": "plan", "peak_lr": None, "seed": seed,
-                           "run_id": f"{seed:016d}"}  # fmt: skip
+    meta = history.meta | {
+        "scheduler": "plan",
+        "peak_lr": None,
+        "seed": seed,
+        "run_id": f"{seed:016d}",
+    }
     return History(points, meta)
 
 
@@ -385,7 +389,7 @@ def test_the_path_penalty_shortens_paths(histories: list[History], tmp_path: Pat
     for penalty in (0.0, 10.0):
         settings = FitConfig(updates=100, peak_lr=0.01, path_penalty=penalty)
         lode = fit(histories, folder=tmp_path / str(penalty), mu=4, settings=settings).lode
-        series = np.stack([h.points[list(NAMES)].to_numpy() for h in histories])
+        series = np.stack([h.series() for h in histories])
         times = np.arange(1, 31) / 30
         latents = lode.latents(lode.encode_series(times, series), times)
         lengths.append(float(path_length(latents.detach()).mean()))
@@ -440,7 +444,7 @@ def test_the_error_penalty_keeps_the_grid_fine_enough(
         settings = FitConfig(updates=300, path_penalty=0.0)
         folder = tmp_path / str(penalty)
         lode = fit(histories, folder=folder, mu=4, settings=settings, solver_steps=4).lode
-        series = np.stack([h.points[list(NAMES)].to_numpy() for h in histories])
+        series = np.stack([h.series() for h in histories])
         times = np.arange(1, 31) / 30
         z0 = lode.encode_series(times, series)
         with torch.no_grad():
@@ -463,20 +467,20 @@ class Exact:
 def test_table_a1_and_rank_by_hand(
     fitted: tuple[Path, FitResult], histories: list[History]
 ) -> None:
-    series = np.stack([h.points[list(NAMES)].to_numpy() for h in histories])
+    series = np.stack([h.series() for h in histories])
     held_out = np.array([h.meta["seed"] == 2 for h in histories])
     metric = series[..., METRIC]
     knows: Any = Exact(fitted[1].lode, series, np.array([0.0, 0.1, 0.0]))
-    table = quality.table_a1(knows, series, held_out)["50%"]["held_out"]
+    table = table_a1.table_a1(knows, series, held_out)["50%"]["held_out"]
     assert table["val_metric"]["mean"] == pytest.approx(0.1**2 / metric.var())
     assert table["val_metric"]["std"] == pytest.approx(0, abs=1e-9)
     assert table["train_loss"]["mean"] == table["log_lr"]["mean"] == 0
     final = metric[:, -1]
     best = {"rank": 1, "of": 18, "metric": final.max(), "best": final.max()}
-    assert quality.selected_trial(knows, series) == pytest.approx(best)
+    assert table_a1.selected_trial(knows, series) == pytest.approx(best)
     backwards = series.copy()
     backwards[..., METRIC] *= -1
     knows = Exact(fitted[1].lode, backwards, np.zeros(3))
     knows.series[:, 0] = series[:, 0]  # it must recognise the runs it is shown
-    assert quality.selected_trial(knows, series)["rank"] == 18
+    assert table_a1.selected_trial(knows, series)["rank"] == 18
     assert LR == 2

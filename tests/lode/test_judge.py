@@ -48,8 +48,9 @@ def tables(count: int, points: int, seed: int = 0) -> np.ndarray:
 
 def observed(points: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.column_stack([rng.uniform(0, 2, points), rng.uniform(0, 1, points),
-                            rng.uniform(0.001, 0.1, points)])  # fmt: skip
+    return np.column_stack(
+        [rng.uniform(0, 2, points), rng.uniform(0, 1, points), rng.uniform(0.001, 0.1, points)]
+    )
 
 
 # ------------------------------------------------------------- what goes in
@@ -98,9 +99,11 @@ def test_the_rate_at_the_start_continues_the_first_two_and_is_never_negative() -
 
 @settings(max_examples=50)
 @given(
-    low=st.floats(-2, 0.5), width=st.floats(1e-3, 5), seed=st.integers(0, 99),
+    low=st.floats(-2, 0.5),
+    width=st.floats(1e-3, 5),
+    seed=st.integers(0, 99),
     shares=st.lists(st.floats(0, 1), min_size=2, max_size=2),
-)  # fmt: skip
+)
 def test_the_metric_comes_back_from_its_scale_and_keeps_its_order(
     low: float, width: float, seed: int, shares: list[float]
 ) -> None:
@@ -154,8 +157,9 @@ def test_what_never_moves_stays_finite() -> None:
 # ------------------------------------------------------------- what comes out
 
 
-def reference(judge: Judge, member: int, drive: np.ndarray, widths: np.ndarray,
-              seen: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
+def reference(
+    judge: Judge, member: int, drive: np.ndarray, widths: np.ndarray, seen: np.ndarray | None = None
+) -> np.ndarray:
     """(K, 2): one member's predictions for one run, as the docstring of the module says them.
 
     `seen` (≤ K, 2): standardised observations of the first intervals.

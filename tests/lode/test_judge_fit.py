@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from components.lode.channels import NAMES
 from components.lode.errors import LODEError
 from components.lode.judge import Judge, Scales, held, with_start
 from components.lode.judge_fit import JudgeFitConfig, Runs, _Fitting, fit_judge
@@ -111,8 +110,11 @@ def test_a_member_never_sees_its_own_part(monkeypatch: pytest.MonkeyPatch) -> No
     part = _Fitting(_unfitted(runs), runs, settings).part
     for member in range(before.config.members):
         mine = (part == member)[:, None]
-        changed = replace(runs, losses=np.where(mine, 0.5 * runs.losses, runs.losses),
-                          metrics=np.where(mine, runs.metrics / 2, runs.metrics))  # fmt: skip
+        changed = replace(
+            runs,
+            losses=np.where(mine, 0.5 * runs.losses, runs.losses),
+            metrics=np.where(mine, runs.metrics / 2, runs.metrics),
+        )
         after = fit_judge(changed, settings).state_dict()
         for name, value in before.state_dict().items():
             same = [torch.equal(a, b) for a, b in zip(value, after[name], strict=True)]
@@ -122,8 +124,9 @@ def test_a_member_never_sees_its_own_part(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_one_configuration_is_refused() -> None:
     runs = sweep()
-    one = Runs(*(getattr(runs, name)[:2] for name in ("lrs", "losses", "metrics", "seeds",
-                                                     "groups")))  # fmt: skip
+    one = Runs(
+        *(getattr(runs, name)[:2] for name in ("lrs", "losses", "metrics", "seeds", "groups"))
+    )
     with pytest.raises(LODEError, match="these histories have only one"):
         fit_judge(one, SHORT)
 
@@ -131,8 +134,9 @@ def test_one_configuration_is_refused() -> None:
 def test_there_are_no_more_members_than_configurations() -> None:
     runs = sweep()
     few = runs.groups < 3
-    three = Runs(*(getattr(runs, name)[few] for name in ("lrs", "losses", "metrics", "seeds",
-                                                        "groups")))  # fmt: skip
+    three = Runs(
+        *(getattr(runs, name)[few] for name in ("lrs", "losses", "metrics", "seeds", "groups"))
+    )
     assert fit_judge(three, replace(SHORT, updates=2)).config.members == 3
 
 
@@ -143,8 +147,10 @@ def test_a_fit_that_explodes_says_what_to_lower() -> None:
 
 def test_runs_of_histories(histories: list[History]) -> None:
     lost = History(histories[0].points.iloc[:3], histories[0].meta | {"status": "diverged"})
-    pilot = History(histories[0].points, histories[0].meta | {
-        "scheduler": "plan", "peak_lr": None, "scheduler_digest": "a"})  # fmt: skip
+    pilot = History(
+        histories[0].points,
+        histories[0].meta | {"scheduler": "plan", "peak_lr": None, "scheduler_digest": "a"},
+    )
     other = History(histories[1].points, pilot.meta | {"scheduler_digest": "b", "seed": 7})
     runs = Runs.of([*histories, lost, pilot, other])
     assert runs.lrs.shape == runs.losses.shape == runs.metrics.shape == (20, 30)
@@ -153,7 +159,7 @@ def test_runs_of_histories(histories: list[History]) -> None:
         same = {h.configuration for h, g in zip(histories, runs.groups, strict=False) if g == group}
         assert same == {history.configuration}
     assert runs.seeds[-1] == 7
-    loss, metric, lr = (histories[4].points[name].to_numpy() for name in NAMES)
+    loss, metric, lr = histories[4].series().T
     assert np.array_equal(runs.losses[4], loss) and np.array_equal(runs.metrics[4], metric)
     assert np.array_equal(runs.lrs[4], held(with_start(lr)))
 

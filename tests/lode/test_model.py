@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from components.lode import fused
+from components.lode import kernels
 from components.lode.channels import Channels
 from components.lode.errors import LODEError
 from components.lode.model import CONFIG, EULER_STEPS, LODE, WEIGHTS, LODEConfig, slope
@@ -147,10 +147,12 @@ def test_a_lode_of_before_reads_what_it_did(tmp_path: Path) -> None:
 def test_coarse_is_fewer_steps_and_never_more_than_the_models_own() -> None:
     z0, at = torch.randn(4, 20), np.linspace(0, 1, 5)
     few, own = (model(solver_steps=steps).double() for steps in (16, 32))
-    assert np.array_equal(own.decode_series(z0.double(), at, coarse=True),
-                          few.decode_series(z0.double(), at))  # fmt: skip
-    assert not np.array_equal(own.decode_series(z0.double(), at, coarse=True),
-                              own.decode_series(z0.double(), at))  # fmt: skip
+    assert np.array_equal(
+        own.decode_series(z0.double(), at, coarse=True), few.decode_series(z0.double(), at)
+    )
+    assert not np.array_equal(
+        own.decode_series(z0.double(), at, coarse=True), own.decode_series(z0.double(), at)
+    )
     fewer = model(solver_steps=8)
     assert np.array_equal(fewer.decode_series(z0, at, coarse=True), fewer.decode_series(z0, at))
 
@@ -249,5 +251,5 @@ def test_what_is_not_finite_is_never_written_as_json(tmp_path: Path) -> None:
 def test_the_fast_scan_is_what_the_encoder_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     lode, t, x = model(), torch.rand(4, 5).sort(1).values, torch.randn(4, 5, 3)
     fast = lode.encode(t, x)
-    monkeypatch.setattr(fused, "scan", fused.reference_scan)
+    monkeypatch.setattr(kernels, "scan", kernels.reference_scan)
     assert torch.allclose(lode.encode(t, x), fast, atol=1e-6)

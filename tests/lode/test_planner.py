@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.lode.channels import LR, METRIC, NAMES, Channels
+from components.lode.channels import LR, METRIC, Channels
 from components.lode.judge import Judge
 from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
 from components.lode.model import LODE, LODEConfig
@@ -25,7 +25,7 @@ from components.training.history import History
 
 @pytest.fixture
 def series(histories: list[History]) -> np.ndarray:
-    return np.stack([h.points[list(NAMES)].to_numpy(np.float64) for h in histories])
+    return np.stack([h.series() for h in histories])
 
 
 @pytest.fixture
@@ -118,8 +118,12 @@ def test_the_first_proposal_is_what_all_like_best_the_others_what_some_do(
     assert np.array_equal(plans, again)
 
 
-@given(seed=st.integers(0, 10_000), points=st.integers(10, 200),
-       low=st.floats(1e-4, 1e-2), factor=st.floats(1, 100))  # fmt: skip
+@given(
+    seed=st.integers(0, 10_000),
+    points=st.integers(10, 200),
+    low=st.floats(1e-4, 1e-2),
+    factor=st.floats(1, 100),
+)
 def test_random_shapes_rise_then_fall_and_are_positive(
     seed: int, points: int, low: float, factor: float
 ) -> None:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.lode import fused
+from components.lode import kernels
 from components.lode.errors import LODEError
 from components.lode.solver import dopri5, grid_steps, interpolate, local_error, rk4, rk4_nodes
 
@@ -120,7 +120,7 @@ def test_the_fast_rk4_is_the_readable_one(steps: int) -> None:
     field = mlp_field()
     z0 = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
     weights = tuple(field.parameters())
-    outputs = [rk4_nodes(field, z0, steps, 0.1), fused.rk4_mlp(z0, weights, steps, 0.1)]
+    outputs = [rk4_nodes(field, z0, steps, 0.1), kernels.rk4_mlp(z0, weights, steps, 0.1)]
     seeds = [torch.randn_like(out) for out in outputs[0]]
     found = [[*out, *torch.autograd.grad(out, [z0, *weights], seeds)] for out in outputs]
     for mine, reference in zip(*found, strict=True):
@@ -134,7 +134,7 @@ def test_the_fast_scan_is_the_readable_one(with_ode: bool) -> None:
     weights = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
     drive = torch.randn(6, 4, 15, dtype=torch.float64, requires_grad=True)
     dt = -torch.rand(9, 4, 1, dtype=torch.float64) if with_ode else None
-    outputs = [f(drive, dt, tuple(weights)) for f in (fused.reference_scan, fused.scan)]
+    outputs = [f(drive, dt, tuple(weights)) for f in (kernels.reference_scan, kernels.scan)]
     seed = torch.randn_like(outputs[0])
     unknowns = [drive, *(weights if with_ode else weights[:2])]
     found = [[out, *torch.autograd.grad(out, unknowns, seed)] for out in outputs]
@@ -149,7 +149,7 @@ def test_the_reference_scan_updates_like_torchs_gru_cell() -> None:
         h = cell(observation, h)
     drive = torch.nn.functional.linear(x, cell.weight_ih, cell.bias_ih)
     nothing = (torch.empty(0),) * 4
-    mine = fused.reference_scan(drive, None, (cell.weight_hh, cell.bias_hh, *nothing))
+    mine = kernels.reference_scan(drive, None, (cell.weight_hh, cell.bias_hh, *nothing))
     assert torch.allclose(mine, h, atol=1e-12)
 
 

@@ -36,11 +36,21 @@ def make_history(scheduler: str = "cosine", peak: float = 0.05, seed: int = 0) -
         }
     )
     meta = {
-        "run_id": spec.run_id, "task": spec.task, "scheduler": scheduler, "peak_lr": peak,
-        "seed": seed, "updates": spec.updates, "points": POINTS, "status": "completed",
-        "test_metric": 0.7, "best_val_metric": 0.72, "best_point": POINTS,
-        "seconds_per_epoch": 0.1, "device": "cpu", "versions": {"torch": "2"},
-    }  # fmt: skip
+        "run_id": spec.run_id,
+        "task": spec.task,
+        "scheduler": scheduler,
+        "peak_lr": peak,
+        "seed": seed,
+        "updates": spec.updates,
+        "points": POINTS,
+        "status": "completed",
+        "test_metric": 0.7,
+        "best_val_metric": 0.72,
+        "best_point": POINTS,
+        "seconds_per_epoch": 0.1,
+        "device": "cpu",
+        "versions": {"torch": "2"},
+    }
     return History(rows, meta)
 
 

@@ -24,8 +24,12 @@ from components.registry.connection import connect
 from .conftest import POINTS, make_history
 
 TASK = "mnist1d-cnn"
-TAGS = {"histories_digest": "h" * 64, "settings_digest": "s" * 64, "git_revision": "abc",
-        "sweep_runs": "8"}  # fmt: skip
+TAGS = {
+    "histories_digest": "h" * 64,
+    "settings_digest": "s" * 64,
+    "git_revision": "abc",
+    "sweep_runs": "8",
+}
 MU = 4
 LOGGED = ["point", "train_loss", "val_metric", "lr"]
 
@@ -59,9 +63,15 @@ def test_register_once_with_lineage_signature_and_example(
         info = mlflow.models.get_model_info(first.uri)
         assert [column.name for column in info.signature.inputs] == LOGGED
         assert {p.name: p.default for p in info.signature.params} == {
-            "points": POINTS, "mu": MU, "n": 6, "horizon": 0, "sigma": 0.3, "seed": 0,
-            "controller": "default", "caution": 1.0,
-        }  # fmt: skip
+            "points": POINTS,
+            "mu": MU,
+            "n": 6,
+            "horizon": 0,
+            "sigma": 0.3,
+            "seed": 0,
+            "controller": "default",
+            "caution": 1.0,
+        }
         example = mlflow.pyfunc.load_model(first.uri).input_example
         assert list(example["point"]) == [1, 2, 3, 4]
     stored = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
@@ -202,8 +212,14 @@ def test_the_champion_loads_where_this_project_does_not_exist_and_decides_the_sa
 
 def as_asked(updates_per_point: int) -> dict[str, Any]:
     """The settings of a training run that asks as the windows do."""
-    return {"updates": updates_per_point * POINTS, "points": POINTS, "mu": MU, "n": 6,
-            "sigma": 0.3, "seed": 3}  # fmt: skip
+    return {
+        "updates": updates_per_point * POINTS,
+        "points": POINTS,
+        "mu": MU,
+        "n": 6,
+        "sigma": 0.3,
+        "seed": 3,
+    }
 
 
 def follow(scheduler: LODEScheduler, window: pd.DataFrame) -> list[float]:

@@ -33,10 +33,17 @@ def other_weights(lode_dir: Path, folder: Path, by: float) -> Path:
 def challenge(folder: Path, uri: str, *, promote: bool, against: int | None) -> Registration:
     root = Path(uri.removeprefix("sqlite:///")).parent / "artifacts"
     return register_challenger(
-        folder, task=TASK, tags=TAGS, decision={"decision": "promoted" if promote else "refused"},
-        promote=promote, champion=against, tracking_uri=uri, artifact_root=root,
-        controller="paper", mu=4,
-    )  # fmt: skip
+        folder,
+        task=TASK,
+        tags=TAGS,
+        decision={"decision": "promoted" if promote else "refused"},
+        promote=promote,
+        champion=against,
+        tracking_uri=uri,
+        artifact_root=root,
+        controller="paper",
+        mu=4,
+    )
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ def test_the_closure_of_the_scheduler_is_shipped_and_refers_only_to_itself(tmp_p
     assert {"components", "components.lode.solver", "components.training.run"} <= modules
     assert {"components.lode.judge", "components.schedulers.plan"} <= modules
     assert not {m for m in modules if m.split(".")[1:2] in (["registry"], ["tasks"], ["settings"])}
-    assert not {"components.lode.fit", "components.lode.judge_fit", "components.pilots"} & modules
+    assert (
+        not {"components.lode.fit", "components.lode.judge_fit", "components.pilots.campaign"}
+        & modules
+    )
     package = ship(tmp_path)
     assert package.name == ship(tmp_path / "again").name, "the name follows from the content"
     files = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}

@@ -58,9 +58,14 @@ def test_every_run_is_logged_once_with_params_and_curves(
         run = by_id[histories[-1].run_id]
         assert run.info.status == "FINISHED" and run.info.run_name == "cosine 0.05 seed 1"
         assert run.data.params == {
-            "task": "mnist1d-cnn", "scheduler": "cosine", "peak_lr": "0.05", "seed": "1",
-            "updates": "200", "points": "20", "device": "cpu",
-        }  # fmt: skip
+            "task": "mnist1d-cnn",
+            "scheduler": "cosine",
+            "peak_lr": "0.05",
+            "seed": "1",
+            "updates": "200",
+            "points": "20",
+            "device": "cpu",
+        }
         assert run.data.metrics["test_metric"] == 0.7
         for name in ("train_loss", "val_metric", "lr"):
             logged = client.get_metric_history(run.info.run_id, name)
@@ -154,8 +159,12 @@ def test_the_first_use_of_a_database_is_quiet_and_imports_are_lazy(tmp_path: Pat
     )
     done = subprocess.run(
         [sys.executable, "-c", code, f"sqlite:///{tmp_path / 'mlflow.db'}"],
-        capture_output=True, text=True, check=True, timeout=120, cwd=tmp_path,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        cwd=tmp_path,
+    )
     assert "models:/lode-x@champion does not exist; the registry is empty" in done.stdout
     assert done.stderr == ""
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
@@ -167,9 +176,22 @@ def test_the_first_use_of_a_database_is_quiet_and_imports_are_lazy(tmp_path: Pat
 @pytest.fixture
 def server(tracking_uri: str, tmp_path: Path) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
-               "--workers", "1", "--backend-store-uri", tracking_uri,
-               "--artifacts-destination", str(tmp_path / "server-artifacts")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        tracking_uri,
+        "--artifacts-destination",
+        str(tmp_path / "server-artifacts"),
+    ]
     environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
     with (tmp_path / "server.log").open("wb") as output:
         process = subprocess.Popen(
@@ -200,8 +222,14 @@ def test_the_same_through_a_server(
 ) -> None:
     assert log(histories[:2], server, tmp_path / "unused") == 2
     assert log(histories[:2], server, tmp_path / "unused") == 0
-    made = register(lode_dir, task="mnist1d-cnn", tags={"settings_digest": "s"}, mu=4,
-                    tracking_uri=server, artifact_root=tmp_path / "unused")  # fmt: skip
+    made = register(
+        lode_dir,
+        task="mnist1d-cnn",
+        tags={"settings_digest": "s"},
+        mu=4,
+        tracking_uri=server,
+        artifact_root=tmp_path / "unused",
+    )
     assert champion("mnist1d-cnn", tracking_uri=server) == made
     folder = fetch("models:/lode-mnist1d-cnn@champion", tracking_uri=server)
     assert (folder / "lode.safetensors").read_bytes() == (
@@ -211,9 +239,15 @@ def test_the_same_through_a_server(
     better.readout.bias.data += 0.1
     better.save(tmp_path / "better")
     two = register_challenger(
-        tmp_path / "better", task="mnist1d-cnn", tags={}, decision={"decision": "promoted"},
-        promote=True, champion=1, tracking_uri=server, controller="paper",
-    )  # fmt: skip
+        tmp_path / "better",
+        task="mnist1d-cnn",
+        tags={},
+        decision={"decision": "promoted"},
+        promote=True,
+        champion=1,
+        tracking_uri=server,
+        controller="paper",
+    )
     assert champion("mnist1d-cnn", tracking_uri=server) == two
     assert rollback("mnist1d-cnn", tracking_uri=server, who="ann", why="test") == (2, 1)
     assert champion("mnist1d-cnn", tracking_uri=server).version == 1

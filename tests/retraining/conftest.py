@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import steps
 from components.settings import Settings, load
+from components.steps.all_steps import all_steps as steps
+from components.storage.workspace import Workspace
 from components.training.history import History, write_history
-from components.workspace import Workspace
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 TASK = "mnist1d-cnn"

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from components.cli import cli
+from components.cli.main import cli
 from components.retraining.collection import fresh_seeds
+from components.storage.workspace import Workspace
 from components.training.history import digest, read_histories
 from components.validation import ValidationError, check_runs
-from components.workspace import Workspace
 from tests.validation.conftest import N, T, make_history
 
 from .conftest import TASK, TINY, bring, variant

@@ -18,19 +18,23 @@ EITHER = st.sampled_from([RULES, replace(RULES, better_in="test_metric")])
 
 
 def measured(
-    tests: list[float], champion: list[float] | None, errors: list[float], theirs: list[float],
+    tests: list[float],
+    champion: list[float] | None,
+    errors: list[float],
+    theirs: list[float],
     **changed: Any,
-) -> Figures:  # fmt: skip
+) -> Figures:
     """Figures as a night makes them: values by seed, and by held-out history."""
     mean = sum(tests) / len(tests)
     figures = Figures(True, len(tests), len(tests), sum(errors) / len(errors), mean)
     if champion is not None:
         versus = Versus(
-            sum(theirs) / len(theirs), sum(champion) / len(champion),
+            sum(theirs) / len(theirs),
+            sum(champion) / len(champion),
             paired_difference(dict(enumerate(errors)), dict(enumerate(theirs))),
             paired_difference(dict(enumerate(errors[:3])), dict(enumerate(theirs[:3]))),
             paired_difference(dict(enumerate(tests)), dict(enumerate(champion))),
-        )  # fmt: skip
+        )
         figures = replace(figures, champion=versus)
     return replace(figures, **changed)
 
@@ -40,11 +44,14 @@ metric = st.integers(0, 64).map(lambda k: k / 64)
 error = st.integers(0, 128).map(lambda k: k / 64)
 nights = st.builds(
     lambda rows, held: (
-        [a for a, _ in rows], [b for _, b in rows], [a for a, _ in held], [b for _, b in held],
+        [a for a, _ in rows],
+        [b for _, b in rows],
+        [a for a, _ in held],
+        [b for _, b in held],
     ),
     st.lists(st.tuples(metric, metric), min_size=2, max_size=8),
     st.lists(st.tuples(error, error), min_size=2, max_size=8),
-)  # fmt: skip
+)
 
 
 @given(nights, EITHER, st.integers(0, 32), st.integers(0, 32))
@@ -141,8 +148,14 @@ def test_a_champion_without_a_result_is_no_obstacle() -> None:
     broken = measured([0.5, 0.6], [0.5, 0.6], [0.1], [0.2])
     assert broken.champion is not None
     nothing = paired_difference({0: 0.5}, {0: None})
-    versus = replace(broken.champion, test=None, error=math.inf, test_difference=nothing,
-                     error_difference=nothing, sweep_difference=nothing)  # fmt: skip
+    versus = replace(
+        broken.champion,
+        test=None,
+        error=math.inf,
+        test_difference=nothing,
+        error_difference=nothing,
+        sweep_difference=nothing,
+    )
     for better_in in ("reconstruction", "test_metric"):
         rules = replace(RULES, better_in=better_in)  # type: ignore[arg-type]
         assert gate(replace(broken, champion=versus), rules).promoted

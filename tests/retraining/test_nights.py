@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components import retraining, steps
+from components import retraining
 from components.registry import RegistryError, find, list_versions, register, rollback
-from components.retraining.night import open_night
+from components.retraining.record import open_night
+from components.runs import pool
+from components.runs.job import Job
 from components.settings import Settings
-from components.steps import StepResult
-from components.training import pool
-from components.training.execute import Job
+from components.steps.all_steps import StepResult
+from components.steps.all_steps import all_steps as steps
+from components.storage.workspace import Workspace
 from components.training.history import History, read_histories
-from components.workspace import Workspace
 
 from .conftest import TASK, bring, tiny, variant
 
@@ -45,9 +46,13 @@ def spoil_champion(settings: Settings, workspace: Workspace) -> None:
     folder = workspace.root / "spoiled"
     shuffled_fit(settings, workspace, folder)
     register(
-        folder, task=TASK, tags={}, tracking_uri=steps.tracking_uri(settings, workspace),
-        artifact_root=workspace.artifacts, **steps.controller_settings(settings),
-    )  # fmt: skip
+        folder,
+        task=TASK,
+        tags={},
+        tracking_uri=steps.tracking_uri(settings, workspace),
+        artifact_root=workspace.artifacts,
+        **steps.controller_settings(settings),
+    )
 
 
 def shuffled_fit(settings: Settings, workspace: Workspace, folder: Path) -> None:

@@ -15,20 +15,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from components import single_run
-from components.cli import cli
-from components.names import LEARNED_SCHEDULERS, SCHEDULERS
+from components.cli.main import cli
+from components.runs import single as single_run
+from components.runs.execute import load_data
 from components.schedulers.learning import METHODS
+from components.schedulers.names import LEARNED_SCHEDULERS, SCHEDULERS
 from components.schedulers.policy import save_policy
 from components.settings import load
-from components.steps import fit_models
+from components.steps.all_steps import fit_models
+from components.storage.workspace import Workspace
 from components.tasks import catalog, cifar100, fashion_mnist, imagenet
 from components.tasks.datasets import Data, Stream
 from components.tasks.models.gpt import GPT
 from components.tasks.task import Task
-from components.training.execute import load_data
 from components.training.history import read_histories
-from components.workspace import Workspace
 from tests.lode.conftest import synthetic
 from tests.tasks import (
     test_cifar100,
@@ -73,8 +73,10 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = load(ROOT / "params.yaml", {"lode.fit.updates": 1, "lode.judge.updates": 1})
     sweep = [
         synthetic(scheduler, peak, seed, points=POINTS)
-        for scheduler in ("constant", "cosine") for peak in (0.01, 0.03) for seed in (0, 1, 2)
-    ]  # fmt: skip
+        for scheduler in ("constant", "cosine")
+        for peak in (0.01, 0.03)
+        for seed in (0, 1, 2)
+    ]
     fit_models(settings, sweep, [], [], folder=folder / "lode", checkpoint=folder / "checkpoint")
     return folder / "lode"
 
@@ -118,8 +120,9 @@ def put_policy(task: Task, scheduler: str) -> None:
     """A policy that knows nothing, where `lode learn` would leave its own."""
     policy = METHODS[scheduler].policy.create(task.network(), (1e-3, 1e-1)).eval()
     folder = Workspace(Path()).policy(scheduler, task.name)
-    save_policy(policy, folder, scheduler=scheduler, task=task.name,
-                learning={"learning_updates": 0})  # fmt: skip
+    save_policy(
+        policy, folder, scheduler=scheduler, task=task.name, learning={"learning_updates": 0}
+    )
 
 
 @pytest.mark.slow

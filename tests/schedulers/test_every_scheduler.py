@@ -5,14 +5,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from components.cli import cli
-from components.names import SCHEDULERS
-from components.single_run import SingleRunError
+from components.cli.main import cli
+from components.runs.single import SingleRunError
+from components.schedulers.names import SCHEDULERS
 from components.training.history import read_histories
 
 LEARNED_FIRST = {"lode", "rl-controller", "gns", "pbt"}
-TINY = ["--task", "digits-mlp", "--set", "training.updates=30", "--set", "training.points=10",
-        ]  # fmt: skip
+TINY = [
+    "--task",
+    "digits-mlp",
+    "--set",
+    "training.updates=30",
+    "--set",
+    "training.points=10",
+]
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEDULERS if name not in LEARNED_FIRST])

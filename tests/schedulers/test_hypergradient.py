@@ -10,18 +10,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from components.schedulers import Training
 from components.schedulers.hypergradient import BETA, Hypergradient, HypergradientError
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data, Split
 from components.training.loop import train
+from components.training.scheduler import Training
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 EMPTY = Data(*(Split(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)) for _ in range(3)))
 TASK = Task(
-    name="toy", title="toy", network=lambda: nn.Linear(3, 2), load=lambda folder: EMPTY,
-    optimizer=partial(SGD, lr=1.0), batch_size=4, loss=nn.CrossEntropyLoss(),
-)  # fmt: skip
+    name="toy",
+    title="toy",
+    network=lambda: nn.Linear(3, 2),
+    load=lambda folder: EMPTY,
+    optimizer=partial(SGD, lr=1.0),
+    batch_size=4,
+    loss=nn.CrossEntropyLoss(),
+)
 OPTIMIZERS: dict[str, MakeOptimizer] = {
     "SGD": partial(SGD, lr=1.0, weight_decay=0.1),
     "heavy ball": partial(SGD, lr=1.0, momentum=0.9, weight_decay=0.1),
@@ -37,9 +42,12 @@ class Run:
     """Updates by hand, as the training loop does them; `loss` is of the list of parameters."""
 
     def __init__(
-        self, scheduler: Hypergradient, optimizer: MakeOptimizer, start: list[list[float]],
+        self,
+        scheduler: Hypergradient,
+        optimizer: MakeOptimizer,
+        start: list[list[float]],
         loss: Callable[[list[Tensor]], Tensor],
-    ) -> None:  # fmt: skip
+    ) -> None:
         tensors = [torch.tensor(values, dtype=torch.float64) for values in start]
         self.network, self.loss = nn.ParameterList(tensors), loss
         self.scheduler, self.rates = scheduler, list[float]()
@@ -138,10 +146,14 @@ def test_the_scale_free_rule_by_hand_and_that_it_is_free_of_scale() -> None:
     rates = [run.update() for _ in range(4)]
     assert rates == pytest.approx([0.1 * (1 + BETA) ** k for k in range(4)])
     small, large = (
-        Run(Hypergradient(0.1), partial(Adam, lr=1.0, eps=0.0), [[1.0, 2.0], [3.0]],
-            lambda p, scale=scale: scale * quadratic(p))
+        Run(
+            Hypergradient(0.1),
+            partial(Adam, lr=1.0, eps=0.0),
+            [[1.0, 2.0], [3.0]],
+            lambda p, scale=scale: scale * quadratic(p),
+        )
         for scale in (1e-4, 1e4)
-    )  # fmt: skip
+    )
     assert [small.update() for _ in range(9)] == pytest.approx([large.update() for _ in range(9)])
     g1 = torch.tensor([3.0, 2.0, 0.6])
     g2 = g1 * (1 - 0.1 * torch.tensor([3.0, 1.0, 0.2]))
@@ -168,8 +180,9 @@ def test_the_rate_stays_within_its_range() -> None:
 def test_a_gradient_that_is_not_finite_leaves_the_rate(bad: float, additive: bool) -> None:
     factors = iter([1.0, 1.0, bad])
     scheduler = Hypergradient(0.01, beta=0.01, additive=additive)
-    run = Run(scheduler, partial(SGD, lr=1.0), [[1.0, 1.0], [1.0]],
-              lambda p: next(factors) * quadratic(p))  # fmt: skip
+    run = Run(
+        scheduler, partial(SGD, lr=1.0), [[1.0, 1.0], [1.0]], lambda p: next(factors) * quadratic(p)
+    )
     first, second, third = (run.update() for _ in range(3))
     assert first < second == third
     zero = Run(Hypergradient(0.01), partial(SGD, lr=1.0), [[1.0]], lambda p: 0 * p[0].sum())
@@ -197,8 +210,10 @@ def test_what_it_cannot_do_it_refuses() -> None:
         with pytest.raises(HypergradientError, match="its range is 1e-07 to 1"):
             Hypergradient(lr)
     others: list[MakeOptimizer] = [
-        torch.optim.RMSprop, partial(AdamW, amsgrad=True), partial(SGD, lr=1.0, maximize=True),
-    ]  # fmt: skip
+        torch.optim.RMSprop,
+        partial(AdamW, amsgrad=True),
+        partial(SGD, lr=1.0, maximize=True),
+    ]
     for optimizer in others:
         with pytest.raises(HypergradientError, match="knows SGD, Adam and AdamW"):
             Run(Hypergradient(0.01), optimizer, [[1.0]], quadratic)

@@ -44,10 +44,15 @@ def network() -> nn.Module:
 
 DATA = Data(blobs(130, 0), blobs(60, 1), blobs(60, 2))
 TASK = Task(
-    name="blobs", title="three blobs", network=network, load=lambda folder: DATA,
-    optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0), batch_size=32,
-    loss=nn.CrossEntropyLoss(), metric=correct,
-)  # fmt: skip
+    name="blobs",
+    title="three blobs",
+    network=network,
+    load=lambda folder: DATA,
+    optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+    batch_size=32,
+    loss=nn.CrossEntropyLoss(),
+    metric=correct,
+)
 
 
 def learned(name: str, **changes: Any) -> tuple[Policy, dict[str, Any]]:
@@ -103,9 +108,12 @@ def test_a_killed_learning_goes_on_to_the_same_policy(name: str, tmp_path: Path)
         learned(name, episodes=6, checkpoint=path, on_episode=die)
     kept = path.read_bytes()
     learned(
-        name, episodes=6, checkpoint=path, of={"data_digest": "another"},
+        name,
+        episodes=6,
+        checkpoint=path,
+        of={"data_digest": "another"},
         on_episode=lambda row: begun.append(row["episode"]),
-    )  # fmt: skip
+    )
     assert begun[0] == 1, "the data are others"
     path.write_bytes(kept)
     resumed, again = learned(
@@ -231,9 +239,14 @@ def test_the_controller_sees_its_seven_statistics() -> None:
             then, now = (again[i + j].eval()(DATA.val.x) for j in range(2))
         head = again[i + 1][3].weight.detach()
         expected = [
-            outcome.rows[i]["train_loss"], float(TASK.loss(now, DATA.val.y)), float(now.var()),
-            float((now - then).var()), float(head.mean()), float(head.var()), 0.05,
-        ]  # fmt: skip
+            outcome.rows[i]["train_loss"],
+            float(TASK.loss(now, DATA.val.y)),
+            float(now.var()),
+            float((now - then).var()),
+            float(head.mean()),
+            float(head.var()),
+            0.05,
+        ]
         assert shown.tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -241,8 +254,9 @@ def run_to(steps: int) -> Any:
     if steps == 0:
         torch.manual_seed(5)
         return network()
-    return train(TASK, DATA, RLController(fixed(0.0), 0.05, updates=99), seed=5, updates=steps,
-                 points=1).network  # fmt: skip
+    return train(
+        TASK, DATA, RLController(fixed(0.0), 0.05, updates=99), seed=5, updates=steps, points=1
+    ).network
 
 
 def test_moments_are_those_of_numpy_and_survive_json() -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from components.schedulers import Scheduler
 from components.schedulers.parametric import Parametric
 from components.schedulers.pbt import (
     FACTORS,
@@ -23,6 +22,7 @@ from components.tasks.datasets import Data, Split
 from components.tasks.task import Task, correct
 from components.training.history import DIVERGED
 from components.training.loop import Outcome, evaluate, train
+from components.training.scheduler import Scheduler
 
 N, T = 80, 20
 
@@ -34,16 +34,22 @@ def blobs(count: int, seed: int) -> Split:
 
 
 def network() -> nn.Module:
-    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2),
-                         nn.Linear(8, 3))  # fmt: skip
+    return nn.Sequential(
+        nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3)
+    )
 
 
 DATA = Data(blobs(130, 0), blobs(90, 1), blobs(60, 2))
 TASK = Task(
-    name="blobs", title="three blobs", network=network, load=lambda folder: DATA,
-    optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1.0), batch_size=32,
-    loss=nn.CrossEntropyLoss(), metric=correct,
-)  # fmt: skip
+    name="blobs",
+    title="three blobs",
+    network=network,
+    load=lambda folder: DATA,
+    optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1.0),
+    batch_size=32,
+    loss=nn.CrossEntropyLoss(),
+    metric=correct,
+)
 
 
 def run(population: Population, seed: int = 0, task: Task = TASK) -> Outcome:
@@ -63,10 +69,16 @@ def test_without_exploit_it_is_independent_trainings_to_the_bit() -> None:
     rates = population.population["lrs"][0]
     assert population.population["lrs"] == [rates] * T and population.population["copies"] == []
     alone = [
-        train(TASK, DATA, Parametric("constant", peak_lr=rate, updates=N), seed=3000 + i,
-              updates=N, points=T)
+        train(
+            TASK,
+            DATA,
+            Parametric("constant", peak_lr=rate, updates=N),
+            seed=3000 + i,
+            updates=N,
+            points=T,
+        )
         for i, rate in enumerate(rates)
-    ]  # fmt: skip
+    ]
     ends = [one.rows[-1]["val_metric"] for one in alone]
     best = population.population["best"]
     assert best == ends.index(max(ends))

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from components.schedulers.ppo import PPO, Episode, advantages, clipped_objective, update
 
 
-@given(
-    st.integers(1, 12), st.floats(0, 1), st.floats(0, 1), st.integers(0, 10**6)
-)  # fmt: skip
+@given(st.integers(1, 12), st.floats(0, 1), st.floats(0, 1), st.integers(0, 10**6))
 def test_advantages_are_the_sum_of_the_definition(
     length: int, discount: float, trace: float, seed: int
 ) -> None:

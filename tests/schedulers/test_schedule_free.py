@@ -9,11 +9,11 @@ from schedulefree import AdamWScheduleFree, SGDScheduleFree
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 
-from components.schedulers import Training
 from components.schedulers.schedule_free import ScheduleFree, ScheduleFreeError
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data, Split
 from components.training.loop import Outcome, evaluate, shuffled_batches, train
+from components.training.scheduler import Training
 
 UPDATES, POINTS, WARMUP, LR, SEED = 150, 10, 3, 0.05, 3
 
@@ -34,15 +34,25 @@ def plain() -> nn.Module:
 
 
 def normed() -> nn.Module:
-    return nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 16), nn.BatchNorm1d(16, momentum=0.01),
-                         nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))  # fmt: skip
+    return nn.Sequential(
+        nn.BatchNorm1d(3),
+        nn.Linear(3, 16),
+        nn.BatchNorm1d(16, momentum=0.01),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(16, 3),
+    )
 
 
 TASK = Task(
-    name="clouds", title="three clouds", network=plain, load=lambda folder: DATA,
+    name="clouds",
+    title="three clouds",
+    network=plain,
+    load=lambda folder: DATA,
     optimizer=partial(AdamW, lr=1.0, weight_decay=0.1, betas=(0.85, 0.99), fused=True),
-    batch_size=32, loss=nn.CrossEntropyLoss(),
-)  # fmt: skip
+    batch_size=32,
+    loss=nn.CrossEntropyLoss(),
+)
 NORMED = replace(TASK, network=normed)
 HAND = {"lr": LR, "warmup_steps": WARMUP}
 PAIRS = {
@@ -115,8 +125,10 @@ def error(outcome: Outcome) -> float:
     with torch.no_grad():
         mean, variance = statistics_at(outcome.network)
     scale = variance.sqrt()
-    return max(((norm.running_mean - mean) / scale).abs().max().item(),
-               (norm.running_var / variance - 1).abs().max().item())  # fmt: skip
+    return max(
+        ((norm.running_mean - mean) / scale).abs().max().item(),
+        (norm.running_var / variance - 1).abs().max().item(),
+    )
 
 
 def test_batch_norm_has_the_statistics_of_x(monkeypatch: pytest.MonkeyPatch) -> None:

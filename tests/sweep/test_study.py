@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.runs.job import Job
 from components.sweep import study
 from components.sweep.study import SweepPlan, run_sweep
-from components.training.execute import Job
 from components.training.history import History, write_history
 from components.training.run import RunSpec
 

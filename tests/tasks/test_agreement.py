@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from components.runs import execute
+from components.runs.job import Job
 from components.tasks import catalog
 from components.tasks.datasets import Data, DataError, Split, Stream
 from components.tasks.task import Task
-from components.training import execute
-from components.training.execute import Job
 from components.training.run import RunSpec
 
 
@@ -24,10 +24,14 @@ def data(x: Tensor, y: Tensor) -> Callable[[Path], Data]:
 
 X, Y = torch.rand(20, 3, 8, 8), torch.arange(20) % 4
 TASK = Task(
-    name="mine", title="mine", network=lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 4)),
-    load=data(X, Y), optimizer=lambda p: torch.optim.SGD(p, lr=1.0), batch_size=8,
+    name="mine",
+    title="mine",
+    network=lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 4)),
+    load=data(X, Y),
+    optimizer=lambda p: torch.optim.SGD(p, lr=1.0),
+    batch_size=8,
     loss=nn.CrossEntropyLoss(),
-)  # fmt: skip
+)
 
 BAD = {
     "image size": (

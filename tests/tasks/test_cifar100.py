@@ -61,8 +61,9 @@ def test_images_labels_and_split(folder: Path) -> None:
 
 def test_real_files_have_the_published_sizes() -> None:
     assert {n: c * RECORD for n, c in IMAGES.items()} == {
-        "train.bin": 153_700_000, "test.bin": 30_740_000,
-    }  # fmt: skip
+        "train.bin": 153_700_000,
+        "test.bin": 30_740_000,
+    }
 
 
 def cut(path: Path) -> None:

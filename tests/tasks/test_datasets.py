@@ -42,11 +42,15 @@ def stream(**kwargs: object) -> Stream:
 
 MEMORY = Split(X.float() / 255, Y)
 TASK = Task(
-    name="rows", title="rows", network=lambda: nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.2)),
-    load=lambda folder: Data(stream(), stream(), stream()), batch_size=32,
+    name="rows",
+    title="rows",
+    network=lambda: nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.2)),
+    load=lambda folder: Data(stream(), stream(), stream()),
+    batch_size=32,
     optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
-    loss=nn.CrossEntropyLoss(), evaluation_batch=16,
-)  # fmt: skip
+    loss=nn.CrossEntropyLoss(),
+    evaluation_batch=16,
+)
 
 
 def trained(train_split: Stream, points: int = 4) -> Outcome:
@@ -101,9 +105,12 @@ def test_the_samples_seeds_reach_training_alone() -> None:
 
 def test_evaluating_a_stream_draws_nothing_that_training_would() -> None:
     rarely, often = trained(stream(), points=2), trained(stream(), points=24)
-    assert all(torch.equal(a, b) for a, b in zip(
-        rarely.network.state_dict().values(), often.network.state_dict().values(), strict=True
-    ))  # fmt: skip
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(
+            rarely.network.state_dict().values(), often.network.state_dict().values(), strict=True
+        )
+    )
 
 
 @pytest.mark.parametrize("workers", [False, True])

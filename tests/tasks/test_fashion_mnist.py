@@ -146,7 +146,7 @@ DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
     "other size": ("t10k-images-idx3-ubyte", lambda c: idx(np.zeros((10, 32, 32))), "32 x 32"),
     "fewer labels": ("train-labels-idx1-ubyte", lambda c: idx(np.zeros(39)), "39 labels for 40"),
     "label 10": ("t10k-labels-idx1-ubyte", lambda c: c[:-1] + b"\x0a", "labels must be 0 to 9"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("packed", [False, True])

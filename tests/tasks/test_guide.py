@@ -55,21 +55,32 @@ def test_the_guide_makes_a_task_that_trains(tmp_path: Path) -> None:
     def run(*command: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=tmp_path, env=environment,
-            text=True, capture_output=True, timeout=200,
-        )  # fmt: skip
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            capture_output=True,
+            timeout=200,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     (shell,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     commands = [shlex.split(line) for line in shell.splitlines()]
     assert [command[:2] for command in commands] == [["lode", "tasks"], ["lode", "train"]]
-    said = [run("components.cli", *command[1:]) for command in commands]
+    said = [run("components.cli.main", *command[1:]) for command in commands]
     assert "tumours-mlp " in said[0]
     accuracy = re.search(r"tumours-mlp onecycle 0\.01 seed 0: test ([\d.]+);", said[1])
     assert accuracy and float(accuracy[1]) > 0.85
-    run("pytest", "-q", "-p", "no:cacheprovider", "tests/tasks/test_catalog.py",
-        "-k", "tumours or names_are_those")  # fmt: skip
+    run(
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/tasks/test_catalog.py",
+        "-k",
+        "tumours or names_are_those",
+    )
     run("ruff", "check", *map(str, touched))
     run("ruff", "format", "--check", *map(str, touched))
 

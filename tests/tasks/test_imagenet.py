@@ -12,10 +12,11 @@ import pytest
 import torch
 from torchvision.io import encode_jpeg, write_png
 
+from components.runs.execute import execute
+from components.runs.job import Job
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog, imagenet
 from components.tasks.datasets import Data, DataError
-from components.training.execute import Job, execute
 from components.training.loop import train
 from components.training.run import RunSpec
 

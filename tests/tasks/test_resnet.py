@@ -37,9 +37,14 @@ def test_only_stem_and_projection_differ_from_the_standard() -> None:
     assert [name for name in cifar if cifar[name] != standard[name]] == ["conv1.weight"]
     fashion = shapes(resnet.fashion_mnist_resnet18())
     projection = "layer1.0.downsample"
-    assert fashion.keys() - standard.keys() == {f"{projection}.{n}" for n in (
-        "0.weight", "1.weight", "1.bias",
-    )}  # fmt: skip
+    assert fashion.keys() - standard.keys() == {
+        f"{projection}.{n}"
+        for n in (
+            "0.weight",
+            "1.weight",
+            "1.bias",
+        )
+    }
     assert shapes(resnet.imagenet_resnet34()) == shapes(resnet34())
 
 

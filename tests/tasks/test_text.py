@@ -134,12 +134,14 @@ MANY = "".join(chr(0x4E00 + i) for i in range(1_000)) * 12
 BAD = {
     "latin1": ("é".join(made()).encode("latin1", "ignore"), r"not UTF-8 \(byte \d+\).*iconv"),
     "utf-16": (made().encode("utf-16"), "not UTF-8 .byte 0.*iconv"),
-    "utf-16 without mark": (made().replace("“", "").replace("”", "").encode("utf-16-le"),
-                            "zero bytes, so it is UTF-16 or no text"),
+    "utf-16 without mark": (
+        made().replace("“", "").replace("”", "").encode("utf-16-le"),
+        "zero bytes, so it is UTF-16 or no text",
+    ),
     "empty": (b"", "0 characters are too few; .* at least 10,000"),
     "too short": (made(9_999).encode(), "9,999 characters are too few"),
     "no alphabet": (MANY.encode(), "1,000 different characters, and 87% of .* alphabetic script"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BAD)

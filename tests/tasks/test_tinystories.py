@@ -151,15 +151,18 @@ def test_missing_and_several_texts(tmp_path: Path) -> None:
 
 
 BAD = {
-    "latin1": (TEXTS[0].replace("“", "").replace("”", "").encode("latin1"), "not UTF-8 .after line "
-               r"[\d,]+\); convert it, e.g. with iconv"),
+    "latin1": (
+        TEXTS[0].replace("“", "").replace("”", "").encode("latin1"),
+        "not UTF-8 .after line "
+        r"[\d,]+\); convert it, e.g. with iconv",
+    ),
     "utf-16": (TEXTS[0].encode("utf-16"), "not UTF-8 .after line 0"),
     "utf-16 without mark": ("Tom saw it.\n".encode("utf-16-le"), "zero bytes, so it is UTF-16 or"),
     "no separator": (" ".join(stories(400, 0)).encode(), r"no <\|endoftext\|> in it; put a line"),
     "empty": (b"", r"no <\|endoftext\|> in it"),
     "too short": (as_published(stories(3, 0)).encode(), r"tokens are too few; .*at least 513"),
     "nothing between": (b"<|endoftext|>\n" * 9, "0 tokens are too few"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("part", ["train", "valid"])
@@ -185,9 +188,13 @@ def test_tokens_that_cannot_be_kept(folder: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 def test_a_small_network_learns_from_the_texts(folder: Path) -> None:
     data = tinystories.load(folder)
-    task = replace(catalog.get("tinystories-minigpt"), batch_size=8, network=lambda: GPT(
-        tokens=1_000, context=256, blocks=1, width=32, heads=2, hidden=32, dropout=0.1
-    ))  # fmt: skip
+    task = replace(
+        catalog.get("tinystories-minigpt"),
+        batch_size=8,
+        network=lambda: GPT(
+            tokens=1_000, context=256, blocks=1, width=32, heads=2, hidden=32, dropout=0.1
+        ),
+    )
     few = Data(data.train, data.val.first(2), data.test)
     scheduler = Parametric("constant", peak_lr=1e-2, updates=20)
     outcome = train(task, few, scheduler, seed=0, updates=20, points=2)

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from components.runs.execute import execute_and_keep, load_data, run
+from components.runs.job import Job
 from components.tasks import catalog
 from components.training import accelerated
-from components.training.execute import Job, execute_and_keep, load_data, run
 from components.training.run import RunSpec
 
 SCHEDULERS = ("onecycle", "hypergradient", "schedule-free", "pbt")
@@ -30,9 +31,16 @@ class Look(nn.Module):
 
 def network() -> nn.Module:
     return nn.Sequential(
-        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8),
-        Look(), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 10),
-    )  # fmt: skip
+        nn.Unflatten(1, (1, 8, 8)),
+        nn.Conv2d(1, 8, 3),
+        nn.BatchNorm2d(8),
+        Look(),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 10),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +58,9 @@ def job(folder: Path, scheduler: str = "onecycle") -> Job:
     spec = RunSpec("digits-mlp", scheduler, peak, seed=0, updates=60, points=10)
     settings = {} if peak else {"lr_range": [0.001, 0.01], "members": 2}
     sharpness = {"method": "lanczos", "samples": 100}
-    return Job(spec, folder, folder / "data", device="cpu", controller=settings,
-               sharpness=sharpness)  # fmt: skip
+    return Job(
+        spec, folder, folder / "data", device="cpu", controller=settings, sharpness=sharpness
+    )
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)

@@ -8,16 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from components.training.execute import (
-    DeviceError,
-    Job,
-    execute,
-    execute_and_keep,
-    load_data,
-    pick_device,
-)
+from components.runs.execute import DeviceError, execute, execute_and_keep, load_data, pick_device
+from components.runs.job import Job
+from components.runs.pool import run_all
 from components.training.history import read_history
-from components.training.pool import run_all
 from components.training.run import RunSpec
 
 

@@ -35,8 +35,15 @@ def history(run_id: str = "a" * 16, points: int = 5, **meta: object) -> History:
             "elapsed_s": np.linspace(0.1, 1, points),
         }
     )
-    facts = {"run_id": run_id, "task": "t", "scheduler": "cosine", "peak_lr": 0.1, "seed": 0,
-             "status": "completed", "test_metric": 0.5}  # fmt: skip
+    facts = {
+        "run_id": run_id,
+        "task": "t",
+        "scheduler": "cosine",
+        "peak_lr": 0.1,
+        "seed": 0,
+        "status": "completed",
+        "test_metric": 0.5,
+    }
     return History(frame, {**facts, **meta})
 
 

@@ -28,10 +28,15 @@ def network() -> nn.Module:
 
 
 TASK = Task(
-    name="blobs", title="three blobs", network=network, load=lambda folder: DATA,
-    optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0), batch_size=32,
-    loss=nn.CrossEntropyLoss(), metric=correct,
-)  # fmt: skip
+    name="blobs",
+    title="three blobs",
+    network=network,
+    load=lambda folder: DATA,
+    optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+    batch_size=32,
+    loss=nn.CrossEntropyLoss(),
+    metric=correct,
+)
 
 
 class Recorder(Parametric):

@@ -24,8 +24,16 @@ def test_pages_name_the_quarantined_run_and_load_nothing_from_elsewhere(tmp_path
     bad.points.loc[3, "train_loss"] = math.nan
     write_history(bad, folder)
     for _ in range(2):  # the second time replaces the pages of the first
-        validate(folder, report_dir=reports, task="mnist1d-cnn", schedulers=SCHEDULERS,
-                 peak_lrs=PEAK_LRS, seeds=SEEDS, updates=N, points=T)  # fmt: skip
+        validate(
+            folder,
+            report_dir=reports,
+            task="mnist1d-cnn",
+            schedulers=SCHEDULERS,
+            peak_lrs=PEAK_LRS,
+            seeds=SEEDS,
+            updates=N,
+            points=T,
+        )
 
     docs = reports / "data_docs"
     tables = ["cells", "files", "points", "runs", "sweep"]

@@ -79,8 +79,12 @@ def test_a_sound_sweep_is_accepted_whole(folder: Path, sweep: Sweep) -> None:
     assert result.histories_digest == digest(read_histories(folder))
     assert all(outcome.success for outcome in result.outcomes)
     assert {outcome.table for outcome in result.outcomes} == {
-        "files", "runs", "points", "cells", "sweep",
-    }  # fmt: skip
+        "files",
+        "runs",
+        "points",
+        "cells",
+        "sweep",
+    }
     assert result.summary() == "8 runs of mnist1d-cnn: 8 accepted, 0 quarantined"
 
 
@@ -217,8 +221,10 @@ def other_type(folder: Path, sweep: Sweep) -> None:
 
 def null_point(folder: Path, sweep: Sweep) -> None:
     points = sweep[BAD].points
-    columns = {field.name: pa.array(points[field.name], field.type) for field in pq.read_schema(
-        history_path(folder, sweep[BAD].run_id))}  # fmt: skip
+    columns = {
+        field.name: pa.array(points[field.name], field.type)
+        for field in pq.read_schema(history_path(folder, sweep[BAD].run_id))
+    }
     columns["point"] = pa.array([None, *range(2, T + 1)], pa.int32())
     raw_file(folder, sweep[BAD], columns)
 
@@ -280,18 +286,30 @@ STRUCTURAL: list[tuple[Callable[[Path, Sweep], None], list[str]]] = [
     (null_point, ["point is not of type int32"]),
     (meta_key_missing, ["metadata keys missing: {id}.parquet (status)"]),
     (other_task, ["another task than mnist1d-cnn", "fashion-mnist-cnn", "move it out"]),
-    (copied_file, ["file name is not the run's id: copy.parquet", "the same run in two files: "
-                   "onecycle 0.05 seed 1 ({id})", "more than one run for: onecycle 0.05 seed 1",
-                   "delete the file"]),
+    (
+        copied_file,
+        [
+            "file name is not the run's id: copy.parquet",
+            "the same run in two files: onecycle 0.05 seed 1 ({id})",
+            "more than one run for: onecycle 0.05 seed 1",
+            "delete the file",
+        ],
+    ),
     (rows_of_another_run, ["rows carry another run's id: {id}.parquet", "points that occur twice"]),
     (completed_but_short, ["completed, but not with T = 12 points: onecycle 0.05 seed 1 ({id})"]),
-    (point_twice, ["points that occur twice: onecycle 0.05 seed 1 ({id}) at point 3, 3",
-                   "points do not increase strictly", "delete the file and `lode sweep` repeats"]),
+    (
+        point_twice,
+        [
+            "points that occur twice: onecycle 0.05 seed 1 ({id}) at point 3, 3",
+            "points do not increase strictly",
+            "delete the file and `lode sweep` repeats",
+        ],
+    ),
     (point_out_of_range, ["points outside 1..12: onecycle 0.05 seed 1 ({id}) at point 13"]),
     (cell_missing, ["the sweep is incomplete: no run for: onecycle 0.05 seed 1", "lode sweep"]),
     (cell_twice, ["more than one run for: onecycle 0.05 seed 1", "move them out"]),
     (scheduler_all_bad, ["schedulers without a good run: onecycle", "OneCycle", "Table 4"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("plant", "says"), STRUCTURAL, ids=[p.__name__ for p, _ in STRUCTURAL])

@@ -43,9 +43,16 @@ class GPT(nn.Module):
     """
 
     def __init__(
-        self, *, tokens: int, context: int, blocks: int, width: int, heads: int, hidden: int,
+        self,
+        *,
+        tokens: int,
+        context: int,
+        blocks: int,
+        width: int,
+        heads: int,
+        hidden: int,
         dropout: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.token = nn.Embedding(tokens, width)
         self.position = nn.Embedding(context, width)
@@ -77,6 +84,4 @@ def tinystories_minigpt() -> nn.Module:
 
     The MLP's width is not stated; 256 gives the 28 million parameters that are, nearly.
     """
-    return GPT(
-        tokens=50_257, context=256, blocks=8, width=256, heads=8, hidden=256, dropout=0.1
-    )  # fmt: skip
+    return GPT(tokens=50_257, context=256, blocks=8, width=256, heads=8, hidden=256, dropout=0.1)

@@ -57,9 +57,18 @@ def cifar100_resnet18_authors() -> nn.Module:
         stages += [_GatedBlock(channels, wide), _GatedBlock(wide, wide)]
         channels = wide
     network = nn.Sequential(
-        *_conv(3, 32), nn.SiLU(), *_conv(32, 32), nn.SiLU(), *_conv(32, 64), nn.SiLU(),
-        *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(512, 100),
-    )  # fmt: skip
+        *_conv(3, 32),
+        nn.SiLU(),
+        *_conv(32, 32),
+        nn.SiLU(),
+        *_conv(32, 64),
+        nn.SiLU(),
+        *stages,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(512, 100),
+    )
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

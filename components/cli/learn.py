@@ -1,0 +1,43 @@
+"""`lode learn`: the policies of the schedulers that are learned by reinforcement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from components.cli.options import read_settings, settings_options
+from components.schedulers.names import LEARNED_SCHEDULERS
+from components.tasks.names import TASKS
+
+
+@click.command("learn")
+@settings_options
+@click.option("--scheduler", type=click.Choice(LEARNED_SCHEDULERS), required=True)
+@click.option("--task", type=click.Choice(TASKS), help="For what.  [default: params.yaml's]")
+@click.option(
+    "--episodes", type=click.IntRange(1), help="Trainings to learn from.  [default: rl 32, gns 30]"
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+def learn_command(
+    params: Path,
+    overrides: tuple[str, ...],
+    scheduler: str,
+    task: str | None,
+    episodes: int | None,
+    seed: int,
+) -> None:
+    """Learn a policy that sets learning rates, for `lode train --scheduler rl-controller` or gns.
+
+    It goes to models/SCHEDULER/TASK; a finished one is kept, a killed learning goes on.
+    """
+    if task:
+        overrides = (*overrides, f"task={task}")
+    settings, workspace = read_settings(params, overrides)
+    from components.runs.policies import learn_policy
+    from components.storage.lock import only_one
+
+    with only_one(workspace):
+        result = learn_policy(settings, workspace, scheduler, episodes, seed)
+    done = f"{result.seconds:.1f} s" if result.ran else "up to date"
+    click.echo(f"{scheduler} {settings.task}: {result.summary} ({done})")

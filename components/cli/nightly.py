@@ -1,0 +1,182 @@
+"""`lode retrain`, `versions`, `rollback`, `histories`: what comes after the first champion."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from components.cli.options import read_settings, settings_options
+
+
+@click.command("retrain")
+@settings_options
+def retrain_command(params: Path, overrides: tuple[str, ...]) -> None:
+    """Refit the LODE on all histories so far; promote it only if it passes the gate.
+
+    Learns from the validated sweep, the pilots, data/scheduled, data/nightly, and from whatever
+    lies in data/imported/<task>. With nothing new it ends within seconds; killed, it goes on where
+    it was. The decision is in reports/<task>/nightly.json and in the registry (`lode versions`).
+    """
+    from components.retraining import retrain
+    from components.storage.lock import only_one
+
+    settings, workspace = read_settings(params, overrides)
+    with only_one(workspace):
+        result = retrain(settings, workspace)
+    click.echo(f"retrain {settings.task}: {result.summary} ({result.seconds:.1f} s)")
+
+
+@click.command("versions")
+@settings_options
+def versions_command(params: Path, overrides: tuple[str, ...]) -> None:
+    """List the registered LODEs of the task: aliases, decision, figures, what they learned from."""
+    from components.registry import list_versions
+    from components.steps.all_steps import tracking_uri
+
+    settings, workspace = read_settings(params, overrides)
+    found = list_versions(settings.task, tracking_uri=tracking_uri(settings, workspace))
+    if not found:
+        click.echo(f"no version of lode-{settings.task} yet; run `lode register` or `lode retrain`")
+        return
+    rows = [
+        (
+            "version",
+            "alias",
+            "registered",
+            "decision",
+            "error",
+            "test",
+            "histories",
+            "digest",
+            "data",
+            "code",
+        )
+    ]
+    for one in reversed(found):
+        error, test = _figures(one.tags)
+        rows.append(
+            (
+                str(one.version),
+                " ".join(one.aliases) or "–",
+                f"{one.created:%Y-%m-%d %H:%M}",
+                _decision(one.tags),
+                error,
+                test,
+                _tag(one.tags, "histories", "sweep_size"),
+                _tag(one.tags, "histories_digest"),
+                _tag(one.tags, "data_revision"),
+                _tag(one.tags, "git_revision"),
+            )
+        )
+    click.echo(_table(rows))
+
+
+@click.command("rollback")
+@settings_options
+@click.option("--to", type=int, metavar="VERSION", help="Which version.  [default: the one before]")
+@click.option("--why", default="", help="The reason, kept in the tags of the version that is left.")
+def rollback_command(params: Path, overrides: tuple[str, ...], to: int | None, why: str) -> None:
+    """Move the alias `champion` back to the version before it (or --to VERSION).
+
+    Nothing is deleted; the version that is left is tagged with who, when and why. Whoever loads
+    models:/lode-<task>@champion gets the other one from now on.
+    """
+    from components.registry import rollback
+    from components.steps.all_steps import tracking_uri
+
+    settings, workspace = read_settings(params, overrides)
+    left, now = rollback(
+        settings.task, tracking_uri=tracking_uri(settings, workspace), who=_who(), why=why, to=to
+    )
+    click.echo(f"lode-{settings.task}@champion is version {now} again, no longer version {left}")
+
+
+@click.group("histories", invoke_without_command=True)
+@settings_options
+@click.pass_context
+def histories_group(context: click.Context, params: Path, overrides: tuple[str, ...]) -> None:
+    """List the versions of the histories that nights learned from, newest first.
+
+    `lode histories at REVISION` brings one back.
+    """
+    context.obj = params, overrides
+    if context.invoked_subcommand:
+        return
+    from components.retraining.histories_versions import histories_versions
+
+    settings, workspace = read_settings(params, overrides)
+    rows = [("revision", "date", "runs", "added", "removed", "digest", "what")]
+    rows += [
+        (
+            one.revision[:12],
+            one.date[:16].replace("T", " "),
+            str(one.runs),
+            str(one.added),
+            str(one.removed),
+            one.digest[:12],
+            one.message,
+        )
+        for one in histories_versions(workspace, settings.task)
+    ]
+    click.echo(_table(rows) if len(rows) > 1 else "no versions yet; `lode retrain` makes them")
+
+
+@histories_group.command("at")
+@click.argument("revision")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to bring them to.  [default: histories-REVISION]",
+)
+@click.pass_context
+def at_command(context: click.Context, revision: str, out: Path | None) -> None:
+    """Bring back the histories of REVISION, from DVC's cache or its default remote.
+
+    REVISION is one that `lode histories` lists, or the tag data_revision of a registered LODE. What
+    comes is checked against the version's digest.
+    """
+    from components.retraining.histories_versions import restore
+
+    settings, workspace = read_settings(*context.obj)
+    folder = out or Path(f"histories-{revision[:12]}")
+    count = restore(workspace, settings.task, revision, folder)
+    click.echo(f"{count} histories of {settings.task} in {folder}, as their digest says")
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in a container
+        return "unknown"
+
+
+def _decision(tags: Mapping[str, str]) -> str:
+    if "rolled_back_at" in tags:
+        return "rolled back"
+    return tags.get("decision", "registered")
+
+
+def _figures(tags: Mapping[str, str]) -> tuple[str, str]:
+    """Held-out error and mean test metric; a dash where the night measured none."""
+    try:
+        found = json.loads(tags["figures"])
+    except (KeyError, ValueError):  # `lode register` measures nothing; or cut at a tag's length
+        return "–", "–"
+    error, test = (
+        "–" if found[name] is None else f"{found[name]:.4f}" for name in ("error", "test")
+    )
+    return error, test
+
+
+def _tag(tags: Mapping[str, str], *names: str) -> str:
+    return next((tags[name][:12] for name in names if tags.get(name)), "–")
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)

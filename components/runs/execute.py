@@ -1,0 +1,153 @@
+"""From a RunSpec to a history on disk: load the data, train, test once, measure, write."""
+
+from __future__ import annotations
+
+import functools
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from components.runs.build import build
+from components.runs.job import Job
+from components.schedulers.pbt import Population, train_population
+from components.storage.files import atomic_path
+from components.tasks import catalog
+from components.tasks.datasets import Data
+from components.training.accelerated import contiguous
+from components.training.history import History, read_history, write_history
+from components.training.loop import Outcome, evaluate, train
+from components.training.scheduler import Scheduler
+
+Row = dict[str, float]
+
+
+class DeviceError(ValueError):
+    """The device asked for is not on this machine; the message says what is."""
+
+
+def execute(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> History:
+    """Do a run and write its history; a run whose history is there is read, not repeated."""
+    if job.path.exists():
+        return read_history(job.path)
+    history, _ = run(job, on_point)
+    write_history(history, job.histories)
+    return history
+
+
+def execute_and_keep(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> History:
+    """As `execute`, and keep the weights of the best validation point beside the history."""
+    weights = job.path.with_suffix(".safetensors")
+    if job.path.exists() and weights.exists():
+        return read_history(job.path)
+    from safetensors.torch import save_file
+
+    history, outcome = run(job, on_point)
+    with atomic_path(weights) as temporary:
+        save_file(outcome.best_weights, temporary)
+    write_history(history, job.histories)
+    return history
+
+
+def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[History, Outcome]:
+    """Do a run and return its history and the trained network; nothing is written."""
+    import pandas as pd
+
+    spec, task = job.spec, catalog.get(job.spec.task)
+    data = load_data(spec.task, job.data, spec.train_samples, str(pick_device(job.device)))
+    scheduler = build(job)
+    length = {"seed": spec.seed, "updates": spec.updates, "points": spec.points}
+    if isinstance(scheduler, Population):
+        outcome = train_population(task, data, scheduler, on_point=on_point, **length)
+    else:
+        outcome = train(task, data, scheduler, on_point=on_point, **length)
+    contiguous(outcome.network)
+    points = pd.DataFrame(
+        outcome.rows,
+        columns=["point", "step", "epoch", "train_loss", "val_metric", "lr", "elapsed_s"],
+    )
+    points.insert(0, "run_id", spec.run_id)
+    return History(points, _meta(job, data, scheduler, outcome)), outcome
+
+
+@functools.lru_cache(maxsize=2)
+def load_data(task: str, folder: Path, train_samples: int | None, device: str) -> Data:
+    """A task's data on a device, kept for the next run of this process."""
+    return catalog.load_data(catalog.get(task), folder, train_samples).to(device)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device if there is one, else the CPU.
+
+    Raises:
+        DeviceError: the named device is not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"training.device = {name!r}, but this machine has {torch.cuda.device_count()} "
+            "CUDA devices; use auto or cpu"
+        )
+    return device
+
+
+def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[str, Any]:
+    spec, task, device = job.spec, catalog.get(job.spec.task), data.device
+    sharpness = _sharpness(job, data, outcome)  # of the last weights, so before the best are loaded
+    test_metric = None
+    if outcome.status == "completed":
+        outcome.network.load_state_dict(outcome.best_weights)
+        test_metric = evaluate(task, outcome.network, data.test)
+    epochs = outcome.rows[-1]["epoch"] if outcome.rows else 0.0
+    best = outcome.rows[outcome.best_point - 1] if outcome.best_point else None
+    return {
+        "run_id": spec.run_id,
+        **asdict(spec),
+        "status": outcome.status,
+        "test_metric": test_metric,
+        "best_point": outcome.best_point,
+        "best_val_metric": best["val_metric"] if best else None,
+        "seconds_per_epoch": outcome.train_seconds / epochs if epochs else None,
+        "sharpness": sharpness,
+        "price": asdict(scheduler.price),
+        "decisions": getattr(scheduler, "decisions", None),
+        "population": getattr(scheduler, "population", None),
+        "controller": job.controller or None,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+
+
+def _sharpness(job: Job, data: Data, outcome: Outcome) -> dict[str, Any] | None:
+    if job.sharpness is None or outcome.status != "completed":
+        return None
+    from components.evaluation.sharpness import sharpness
+
+    task = catalog.get(job.spec.task)
+    x, y = data.train.sample(job.sharpness["samples"])
+    return sharpness(
+        outcome.network,
+        task.loss,
+        x,
+        y,
+        batch_size=min(256, task.evaluation_batch),
+        **job.sharpness,
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """`NVIDIA H100 80GB HBM3` or `AMD EPYC`: what figures are quoted with."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,103 @@
+"""Many runs over worker processes, one per core, each finished run on disk at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Protocol
+
+from components.runs.execute import execute
+from components.runs.job import Job
+from components.training.history import History
+
+
+class WorkerDiedError(RuntimeError):
+    """A worker process was killed from outside; finished runs are kept."""
+
+
+class RunAll(Protocol):
+    """Who trains: `run_all` here, or a stand-in that has the runs done elsewhere.
+
+    Takes and returns what `run_all` does; a job whose history exists is not repeated.
+    """
+
+    def __call__(
+        self,
+        jobs: Iterable[Job],
+        *,
+        workers: int | None = None,
+        on_history: Callable[[Job, History], None] = ...,
+    ) -> list[History]: ...
+
+
+def run_all(
+    jobs: Iterable[Job],
+    *,
+    workers: int | None = None,
+    on_history: Callable[[Job, History], None] = lambda job, history: None,
+) -> list[History]:
+    """Execute jobs in `workers` processes (None: one per core) and return histories in job order.
+
+    A job whose history exists is not repeated. Every worker computes on one thread, so a run's
+    result does not depend on how many run beside it.
+
+    Raises:
+        WorkerDiedError: a worker was killed (out of memory?); call again to go on.
+    """
+    jobs = list(jobs)
+    todo = {index: job for index, job in enumerate(jobs) if not job.path.exists()}
+    done: dict[int, History] = {}
+    for index, job in enumerate(jobs):
+        if index not in todo:
+            done[index] = execute(job)
+            on_history(job, done[index])
+    if todo:
+        from joblib import cpu_count  # knows a container's quota, too; half a second to import
+
+        count = min(workers or cpu_count(), len(todo))
+        with _executor(count) as executor:
+            futures = {executor.submit(execute, job): index for index, job in todo.items()}
+            for future in as_completed(futures):
+                index = futures[future]
+                done[index] = future.result()
+                on_history(jobs[index], done[index])
+    return [done[index] for index in range(len(jobs))]
+
+
+@contextmanager
+def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
+    # A forked process cannot use CUDA and loses torch's threads; a fork server has started
+    # neither, and pays once for what every worker imports (the first optimizer, torch._dynamo).
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["components.runs.execute", "torch._dynamo"])
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        yield executor
+    except BrokenProcessPool:
+        raise WorkerDiedError(
+            "a worker process was killed (out of memory?); finished runs are kept: "
+            "start again to go on, with fewer sweep.workers if memory is short"
+        ) from None
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # A SIGKILL of the parent reaches no handler of its own; without this, its workers would
+    # train on, unseen, beside those of the next start.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,157 @@
+"""Where things lie: every path of the pipeline, relative to one root."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+MIN_FREE_BYTES = 200 * 2**20  # a demo's histories, reports and databases take well under this
+
+
+class WorkspaceError(RuntimeError):
+    """The workspace cannot be written to, or is in use; the message says where and what to do."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with params.yaml, and below it all that the pipeline reads and writes."""
+
+    root: Path
+
+    @property
+    def data(self) -> Path:
+        """Data sets as downloaded or generated."""
+        return self.root / "data" / "datasets"
+
+    def histories(self, task: str) -> Path:
+        """The sweep's histories."""
+        return self.root / "data" / "histories" / task
+
+    def scheduled(self, task: str) -> Path:
+        """Histories of the LODE-scheduled runs and of the baselines they are compared with."""
+        return self.root / "data" / "scheduled" / task
+
+    def baselines(self, task: str) -> Path:
+        """Histories of the runs that tuned baselines beyond the sweep's schedules."""
+        return self.root / "data" / "baselines" / task
+
+    def pilots(self, task: str) -> Path:
+        """Histories of the runs that tried schedules before the LODE was fitted."""
+        return self.root / "data" / "pilots" / task
+
+    def nightly(self, task: str) -> Path:
+        """Histories of the runs in which challengers and champions were compared."""
+        return self.root / "data" / "nightly" / task
+
+    def imported(self, task: str) -> Path:
+        """Histories from elsewhere, to learn from: whoever has some puts them here."""
+        return self.root / "data" / "imported" / task
+
+    def pilot_summary(self, task: str) -> Path:
+        return self.reports(task) / "pilots.json"
+
+    def lode(self, task: str) -> Path:
+        return self.root / "models" / "lode" / task
+
+    def policy(self, scheduler: str, task: str) -> Path:
+        """What `lode learn` has learned."""
+        return self.root / "models" / scheduler / task
+
+    def policy_checkpoint(self, scheduler: str, task: str) -> Path:
+        """What a killed `lode learn` goes on with."""
+        return self.state / "learn" / scheduler / f"{task}.safetensors"
+
+    def challenger(self, task: str) -> Path:
+        """The LODE that the last night fitted."""
+        return self.root / "models" / "challenger" / task
+
+    def night(self, task: str) -> Path:
+        """What an unfinished night goes on with."""
+        return self.state / "retraining" / task
+
+    def nightly_report(self, task: str) -> Path:
+        return self.reports(task) / "nightly.json"
+
+    def fit_checkpoint(self, task: str) -> Path:
+        """Not beside the LODE: DVC empties a stage's outputs before it runs."""
+        return self.state / "fit" / task
+
+    def reports(self, task: str) -> Path:
+        return self.root / "reports" / task
+
+    def validation(self, task: str) -> Path:
+        return self.reports(task) / "validation.json"
+
+    def registration(self, task: str) -> Path:
+        return self.reports(task) / "registration.json"
+
+    def evaluation(self, task: str) -> Path:
+        return self.reports(task) / "evaluation.json"
+
+    def page(self, task: str) -> Path:
+        return self.reports(task) / "index.html"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where MLflow keeps artifacts when it writes to a local database."""
+        return self.root / "mlartifacts"
+
+    @property
+    def state(self) -> Path:
+        """Locks, stamps and the servers' own files; deleting it costs nothing but time."""
+        return self.root / ".lode"
+
+    def check_writable(self, needed: int = MIN_FREE_BYTES) -> None:
+        """Fail before hours of work where the disk is full or a folder read-only.
+
+        Raises:
+            WorkspaceError: naming the folder and the remedy.
+        """
+        for folder in (self.root / "data", self.root / "models", self.root / "reports", self.state):
+            probe = folder / f".write-test-{os.getpid()}"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                probe.write_bytes(b"x")
+                probe.unlink()
+            except OSError as error:
+                raise WorkspaceError(
+                    f"{folder}: cannot be written to ({error.strerror}); "
+                    "free space or change its owner, then start again"
+                ) from None
+        free = shutil.disk_usage(self.root).free
+        if free < needed:
+            raise WorkspaceError(
+                f"{self.root}: only {free >> 20} MiB free, {needed >> 20} MiB needed; "
+                "free space, then start again (nothing was started)"
+            )
+
+
+def git_revision(root: Path) -> str:
+    """The commit checked out at `root`, `-dirty` with uncommitted changes; `none` without git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return described.stdout.strip()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def text_digest(*parts: object) -> str:
+    """SHA-256 (hex) of JSON-able values."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
