@@ -11,14 +11,16 @@ import difflib
 import hashlib
 import json
 import re
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -26,7 +28,17 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
+from components.lode.settings import (
+    DEFAULT,
+    PAPER,
+    Architecture,
+    Controller,
+    ControllerSettings,
+    FitSettings,
+    JudgeSettings,
+)
 from components.schedulers.names import BASELINES, PAPER_SCHEDULERS, PARAMETRIC_SCHEDULERS
 from components.tasks.names import TASKS
 
@@ -125,24 +137,6 @@ class ValidationSettings(_Section):
     max_quarantined: float = Field(0.2, ge=0, le=1)
 
 
-class FitSettings(_Section):
-    """The LODE's own training (paper A.3).
-
-    `updates`: until the held-out error is flat; 4,000 suffice for 100 histories of 100 points,
-    8,000 pay for 300 and more, 16,000 if those have few log points (docs/results/replications.md).
-    `peak_lr`: of the fit's own OneCycle; halve it should the fit's loss not stay finite.
-    `path_penalty`: α, weight of the latent path length; 0 turns it off.
-    `held_out_seeds`: so many sweep seeds (the largest) choose the best weights and are not fitted.
-    """
-
-    updates: int = Field(4000, ge=1)
-    batch_size: PositiveInt = 100
-    peak_lr: PositiveFloat = 2e-2
-    path_penalty: float = Field(0.01, ge=0)
-    held_out_seeds: int = Field(1, ge=0)
-    seed: int = Field(0, ge=0)
-
-
 class PilotSettings(_Section):
     """Runs that try proposed schedules before the LODE is fitted (`components/pilots/campaign.py`).
 
@@ -180,56 +174,36 @@ class BaselineSettings(_Section):
         return _distinct(names, "schedulers")
 
 
-class JudgeSettings(_Section):
-    """The fit of the judge, the ODEs that say what a given schedule would do.
+class _FromMapping:
+    """Lets pydantic make a dataclass from a section of a file, which strict mode takes for a wrong
+    type; its fields stay as strict as they are."""
 
-    `members`: each is fitted without its own part of the configurations; 5 parts leave four fifths.
-    `updates`: of AdamW on all runs at once; 800 take 27 s for 249 runs on a CPU core, and 600 to
-    1,500 ranked unseen schedules equally well (docs/research/scheduler.md).
-    `peak_lr`: of the fit's OneCycle; halve it should the loss not stay finite.
-    """
-
-    members: int = Field(5, ge=2)
-    updates: PositiveInt = 800
-    peak_lr: PositiveFloat = 5e-3
-    seed: int = Field(0, ge=0)
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        schema = handler(source)
+        handler.resolve_ref_schema(schema)["strict"] = False  # type: ignore[index]
+        return schema
 
 
-class ControllerSettings(_Section):
-    """The scheduler's decisions; `mu` and `horizon` are lengths in log points.
-
-    `mu`: update interval, and the paper's encoding length; 5 % of T there. `n`: ensemble size, 30.
-    `sigma`: latent noise, 0.15. `horizon`: the paper's Δt; null is the longest, T − t_*, its best.
-    `caution`: κ of the default controller: a run leaves its plan only for a gain above κ times the
-    judge's error. 0 follows whatever looks better, 1 is safe, a very large value keeps the plan.
-    """
-
-    mu: int = Field(5, ge=2)
-    n: PositiveInt = 30
-    sigma: float = Field(0.15, ge=0)
-    horizon: PositiveInt | None = None
-    caution: float = Field(1.0, ge=0)
-
-
-class LodeSettings(_Section):
-    """Controller, architecture (paper A.3: latent and hidden 20, field 2 × 20) and solver.
+@dataclass(frozen=True, kw_only=True)
+class LodeSettings(Architecture):
+    """Controller, architecture and solver; the fits and the decisions in sections of their own.
 
     `controller`: `default` begins with a plan found by pilots and leaves it only for a gain that
     its judge can be believed; `paper` is Algorithm 1 as printed, fitted on the sweep alone.
-    `solver_steps`: RK4 steps over one training length; the fit keeps its field so smooth that 32
-    decode to 1e-3 standard deviations (rms) of the exact solution. 16 fit in two thirds of
-    the time and are off by 1e-4 to 4e-3 (100 log points) and 2e-2 (the 50 of a short run).
+    How to choose the others says `components/lode/settings.py`.
     """
 
-    controller: Literal["default", "paper"] = "default"
-    encoder: Literal["ode-rnn", "gru"] = "ode-rnn"
-    latent: PositiveInt = 20
-    hidden: PositiveInt = 20
-    solver: Literal["rk4", "dopri5"] = "rk4"
-    solver_steps: int = Field(32, ge=2)
-    fit: FitSettings = FitSettings()
-    judge: JudgeSettings = JudgeSettings()
-    scheduler: ControllerSettings = ControllerSettings()
+    controller: Controller = DEFAULT
+    fit: Annotated[FitSettings, _FromMapping()] = FitSettings()
+    judge: Annotated[JudgeSettings, _FromMapping()] = JudgeSettings()
+    scheduler: Annotated[ControllerSettings, _FromMapping()] = ControllerSettings()
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the LODE is built with, apart from what it is fitted and asked with."""
+        return Architecture(**{f.name: getattr(self, f.name) for f in fields(Architecture)})
 
 
 class EvaluationSettings(_Section):
@@ -300,7 +274,7 @@ class Settings(_Section):
     validation: ValidationSettings = ValidationSettings()
     pilots: PilotSettings = PilotSettings()
     baselines: BaselineSettings = BaselineSettings()
-    lode: LodeSettings = LodeSettings()
+    lode: Annotated[LodeSettings, _FromMapping()] = LodeSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     execution: ExecutionSettings = ExecutionSettings()
@@ -359,7 +333,7 @@ class Settings(_Section):
     @property
     def pilot_runs(self) -> int:
         """How many pilots at most; 0: none. A tiny sweep, as of a test, asks for none."""
-        if self.lode.controller == "paper":
+        if self.lode.controller == PAPER:
             return 0
         runs = self.sweep_runs if self.pilots.runs is None else self.pilots.runs
         return runs if runs >= FEWEST_PILOTS else 0
@@ -414,7 +388,7 @@ def _override(raw: dict[str, Any], dotted: str, value: Any) -> None:
 def _explain(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     value = error["input"]
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         valid = _keys_at(error["loc"][:-1])
         return f"unknown key {where} = {value!r}; {_nearest(str(error['loc'][-1]), valid)}"
     if error["type"] == "missing":
@@ -428,7 +402,8 @@ def _explain(error: Any) -> str:
 
 
 def _keys_at(location: tuple[Any, ...]) -> tuple[str, ...]:
-    model: Any = Settings
+    """The keys of a section: every one of them has a default."""
+    section = Settings(task=TASKS[0]).model_dump()
     for part in location:
-        model = model.model_fields[part].annotation
-    return tuple(model.model_fields)
+        section = section[part]
+    return tuple(section)

@@ -16,7 +16,7 @@ import click
 
 import flows  # noqa: F401  telemetry off, before anything else
 from components.storage.workspace import Workspace
-from flows.__main__ import prefect_environment, running_server
+from flows.server import prefect_environment, running_server
 
 POOLS = {
     "cpu": "Pipelines, nightly retraining: what thinks.",

@@ -22,8 +22,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
-from components.runs.job import Job
-from components.runs.pool import RunAll
+from components.runs.job import Job, RunAll
 from components.settings import Settings
 from components.storage.object_store import Store
 from components.storage.workspace import Workspace

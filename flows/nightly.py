@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from components.steps.all_steps import StepResult
 from prefect import Task, flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -17,7 +18,6 @@ from prefect.events import emit_event
 
 from components import retraining
 from components.settings import Settings
-from components.steps.all_steps import StepResult
 from components.storage.lock import only_one
 from components.storage.workspace import Workspace
 from flows.inputs import read

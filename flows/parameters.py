@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.runs.job import Job
+from components.schedulers.names import LODE, SCHEDULERS
 from components.storage.workspace import Workspace
 from components.tasks.names import TASKS
 from components.training.run import RunSpec
@@ -15,24 +16,13 @@ from components.training.run import RunSpec
 AS_IN_PARAMS: Final = "as in params.yaml"
 # The form shows a choice with a default as a list to pick from; one that may be empty it hides
 # behind a switch. Hence a word for "empty".
-if TYPE_CHECKING:  # a type checker wants every name written out, which components/names.py does
+# A type checker wants every name written out; the form takes them from the tables of names.
+if TYPE_CHECKING:
     Task = str
+    Scheduler = str
 else:
     Task = Literal[(AS_IN_PARAMS, *TASKS)]
-Scheduler = Literal[
-    "lode",
-    "constant",
-    "cosine",
-    "onecycle",
-    "exp-decay",
-    "linear",
-    "warmup-stable-decay",
-    "hypergradient",
-    "schedule-free",
-    "rl-controller",
-    "gns",
-    "pbt",
-]
+    Scheduler = Literal[tuple(sorted(SCHEDULERS, key=lambda name: name != LODE))]
 
 
 def _shown(position: int, title: str, description: str, **limits: Any) -> Any:

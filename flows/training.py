@@ -8,21 +8,21 @@ worker has done meanwhile is read, so nothing is lost with a worker and nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from components.runs.execute import execute
 from components.runs.job import Job
-from components.runs.single import job_of
-from components.steps.all_steps import check_unchanged, sweep_plan
+from components.runs.plan import job_of, note, template
+from components.runs.scheduled import check_unchanged
 from components.storage.object_store import Store
 from components.storage.workspace import Workspace
-from components.training.history import History
 from flows.inputs import read, workspace_of
 from flows.parameters import AS_IN_PARAMS, RunRequest, Scheduler, Task
 from flows.retries import DELAYS, may_pass_next_time
@@ -45,10 +45,6 @@ def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = N
     Args:
         store_url: where the LODE is fetched from and the history is left; None: in the workspace.
     """
-    import torch
-
-    from components.runs.execute import execute
-
     torch.set_num_threads(1)  # as everywhere: the same bits wherever a run is trained
     workspace = Workspace(root)
     job = run.job(workspace)
@@ -67,7 +63,7 @@ def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = N
         if store:
             store.put(job.path)
         claim.unlink(missing_ok=True)  # who still waits for it will find the history
-    return said(history)
+    return note(history)
 
 
 def fetch_lode(job: Job, store: Store) -> None:
@@ -85,11 +81,6 @@ def train_all(jobs: Sequence[Job], workspace: Workspace, store_url: str | None) 
         run = RunRequest.of(job, workspace)
         line = train_run(f"{job.spec.task} {job.spec.describe()}", run, workspace.root, store_url)
         log.info(f"{number} of {len(jobs)}: {line}")
-
-
-def said(history: History) -> str:
-    best = history.meta["best_val_metric"]
-    return f"{history.describe()}: " + (f"{best:.4f}" if best is not None else "diverged")
 
 
 @flow(name="sweep-shard", flow_run_name=lambda: _named_after_runs())
@@ -133,9 +124,8 @@ def scheduled_training(
         jobs = [run.job(workspace) for run in runs]
     else:
         settings, _ = read(params, task)
-        template = sweep_plan(settings, workspace).template
-        template = replace(template, histories=workspace.scheduled(settings.task))
-        jobs = [job_of(template, settings, workspace, scheduler, peak_lr, seed) for seed in seeds]
+        made = template(settings, workspace, workspace.scheduled(settings.task))
+        jobs = [job_of(made, settings, workspace, scheduler, peak_lr, seed) for seed in seeds]
     train_all(jobs, workspace, store)
 
 

@@ -25,13 +25,13 @@ from typing import Any
 
 import click
 import postgres
+from components.steps.all_steps import tracking_uri
 
 import flows  # noqa: F401  telemetry off, before anything else
 from components.settings import SettingsError, load
-from components.steps.all_steps import tracking_uri
 from components.storage.files import write_text
 from components.storage.workspace import Workspace
-from flows.__main__ import running_server
+from flows.server import running_server
 
 HOST = "127.0.0.1"
 DEPLOYMENTS = Path(__file__).resolve().parents[1] / "prefect.yaml"

@@ -14,12 +14,15 @@ os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",
     GX_ANALYTICS_ENABLED="false",
     DVC_NO_ANALYTICS="true",
-    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="180",  # as flows/__main__.py: 20 is too short
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="180",  # as flows/server.py: 20 is too short
 )
 
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
+
+from tests import tiny
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,3 +71,26 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder of this test process, where MNIST-1D is generated once and then kept."""
     return tmp_path_factory.mktemp("datasets")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which every step of the tiny pipeline has run, made once for all test
+    processes. Nobody changes it: who must, takes `finished_copy`."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    root, done = shared / "finished", shared / "finished.done"
+    with FileLock(shared / "finished.lock"):
+        if not done.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            root.mkdir()
+            tiny.finish(root)
+            done.touch()
+    return root
+
+
+@pytest.fixture
+def finished_copy(finished: Path, tmp_path: Path) -> Path:
+    """The same in a folder of the test's own, to be damaged."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))

@@ -16,7 +16,7 @@ from components.lode.errors import LODEError
 from components.lode.judge import Judge
 from components.lode.model import LODE
 from components.settings import load
-from components.steps import all_steps as steps
+from components.steps.pipeline import STEPS
 from components.storage.workspace import Workspace
 from components.training.history import HistoryError, read_histories, read_history
 
@@ -114,7 +114,7 @@ def test_data_sets_and_state_of_a_workspace(
     planted(workspace.fit_checkpoint(TASK) / "fit.checkpoint.safetensors")
     planted(workspace.state / "pilots" / TASK / "plans.json")
     planted(workspace.state / "stamps" / TASK / "validate.json")
-    assert steps.sweep(settings, workspace).facts["runs"] == 2
+    assert STEPS["sweep"](settings, workspace).trained == 2
 
 
 LOADERS = re.compile(

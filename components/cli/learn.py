@@ -8,6 +8,7 @@ import click
 
 from components.cli.options import read_settings, settings_options
 from components.schedulers.names import LEARNED_SCHEDULERS
+from components.storage.lock import only_one
 from components.tasks.names import TASKS
 
 
@@ -31,13 +32,12 @@ def learn_command(
 
     It goes to models/SCHEDULER/TASK; a finished one is kept, a killed learning goes on.
     """
-    if task:
-        overrides = (*overrides, f"task={task}")
-    settings, workspace = read_settings(params, overrides)
+    settings, workspace = read_settings(params, overrides, task)
+    from components.runs.plan import template  # torch
     from components.runs.policies import learn_policy
-    from components.storage.lock import only_one
 
     with only_one(workspace):
-        result = learn_policy(settings, workspace, scheduler, episodes, seed)
+        job = template(settings, workspace, workspace.histories(settings.task))
+        result = learn_policy(settings, workspace, job, scheduler, episodes, seed)
     done = f"{result.seconds:.1f} s" if result.ran else "up to date"
-    click.echo(f"{scheduler} {settings.task}: {result.summary} ({done})")
+    click.echo(f"{scheduler} {settings.task}: {result} ({done})")

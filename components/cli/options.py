@@ -1,4 +1,7 @@
-"""What every command of `lode …` is given: the settings file, and settings replaced."""
+"""What every command of `lode …` is given: the settings file, and settings replaced.
+
+Settings and workspace are imported when a command runs: `lode --help` starts without them.
+"""
 
 from __future__ import annotations
 
@@ -31,20 +34,38 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def read_settings(params: Path, overrides: tuple[str, ...]) -> tuple[Settings, Workspace]:
-    """The settings a command runs with, and the workspace they lie in."""
-    import yaml
+def read_settings(
+    params: Path, overrides: tuple[str, ...], task: str | None = None
+) -> tuple[Settings, Workspace]:
+    """The settings a command runs with, and the workspace they lie in.
 
-    from components.settings import SettingsError, load
+    Args:
+        task: instead of the file's; None: the file's.
+    """
+    from components.settings import load
     from components.storage.workspace import Workspace
 
-    replaced = {}
+    chosen = {"task": task} if task else {}
+    return load(params, replaced(overrides) | chosen), Workspace(params.resolve().parent)
+
+
+def replaced(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """`KEY=VALUE` as `components.settings.load` takes them, the value being YAML.
+
+    Raises:
+        SettingsError: no `=`, or not YAML.
+    """
+    import yaml
+
+    from components.settings import SettingsError
+
+    found = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
             raise SettingsError(f"--set {override}: write KEY=VALUE, e.g. --set training.points=50")
         try:
-            replaced[key.strip()] = yaml.safe_load(value)
+            found[key.strip()] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise SettingsError(f"--set {override}: the value is not YAML") from None
-    return load(params, replaced), Workspace(params.resolve().parent)
+    return found

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from components.evaluation.errors import EvaluationError
-from components.schedulers.names import LODE, label
+from components.evaluation.results import Evaluation
+from components.evaluation.tables import Table
+from components.schedulers.names import ROWS, label
 
 NOT_RUN = "not run"
-# The paper's columns and rows first, in its order; what else was evaluated follows.
+# The paper's columns first, in its order; what else was evaluated follows.
 COLUMNS = {
     "fashion-mnist-cnn": "Fashion-MNIST CNN",
     "fashion-mnist-resnet18": "Fashion-MNIST ResNet18",
@@ -19,75 +17,48 @@ COLUMNS = {
     "imagenet-resnet34": "ImageNet ResNet34",
     "tinystories-minigpt": "TinyStories transformer",
 }
-ROWS = (
-    "constant",
-    "cosine",
-    "onecycle",
-    "exp-decay",
-    "hypergradient",
-    "rl-controller",
-    "schedule-free",
-    LODE,
+# Beside its sweep's schedulers the paper has some of each of these kinds; others where evaluated.
+_ALWAYS = tuple(
+    row.name for row in ROWS if row.in_paper or row.family in ("adaptive", "learned", "lode")
 )
+_BLOCK = 2  # tasks side by side in a terminal, so that lines stay within 80 columns
 
 
-def overview(reports: Path, *, markdown: bool = False) -> str:
-    """Table 1 (test metric in %, mean ± std over seeds) from `<reports>/<task>/evaluation.json`.
+def overview(evaluations: Mapping[str, Evaluation], *, markdown: bool = False) -> str:
+    """Table 1 (test metric in %, mean ± std over seeds), as text or Markdown.
 
-    Raises:
-        EvaluationError: an evaluation.json is not readable.
+    Args:
+        evaluations: by task; tasks of the paper that are not among them say "not run".
     """
-    found = {path.parent.name: _read(path) for path in sorted(reports.glob("*/evaluation.json"))}
-    tasks = [*COLUMNS, *(task for task in found if task not in COLUMNS)]
-    others = {name for e in found.values() for name in e["schedulers"]} - set(ROWS)
-    rows = [*ROWS[:-1], *sorted(others), LODE]
-    table = [["Scheduler", *(COLUMNS.get(task, task) for task in tasks)]]
-    table += [[label(name), *(_cell(found.get(task), name) for task in tasks)] for name in rows]
-    table.append(["seeds", *(_seeds(found.get(task)) for task in tasks)])
-    return _markdown(table) if markdown else _text(table)
+    table = overview_table(evaluations)
+    if markdown:
+        return table.markdown()
+    first, *tasks = table.columns
+    blocks = [[first, *tasks[i : i + _BLOCK]] for i in range(0, len(tasks), _BLOCK)]
+    return "\n\n".join(table.select({name: name for name in block}).text() for block in blocks)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        evaluation: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        evaluation["schedulers"], evaluation["setup"]["seeds"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f"{path}: unreadable ({error}); run `lode evaluate` again") from None
-    return evaluation
+def overview_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """A row per scheduler and a last one of how many seeds; a column per task."""
+    tasks = [*COLUMNS, *(task for task in evaluations if task not in COLUMNS)]
+    found = [evaluations.get(task) for task in tasks]
+    rows = [(label(row), *(_cell(one, row) for one in found)) for row in _rows(evaluations)]
+    seeds = ("seeds", *(str(len(one.setup.seeds)) if one else "" for one in found))
+    return Table.of(("Scheduler", *(COLUMNS.get(task, task) for task in tasks)), [*rows, seeds])
 
 
-def _cell(evaluation: Mapping[str, Any] | None, scheduler: str) -> str:
-    entry = evaluation["schedulers"].get(scheduler) if evaluation else None
+def _rows(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """In the order of the schedulers' table; the LODE is its last."""
+    evaluated = {row for one in evaluations.values() for row in one.schedulers}
+    known = [row.name for row in ROWS if row.name in evaluated or row.name in _ALWAYS]
+    return [*sorted(evaluated.difference(known)), *known]
+
+
+def _cell(evaluation: Evaluation | None, row: str) -> str:
+    entry = evaluation.schedulers.get(row) if evaluation else None
     if entry is None:
         return NOT_RUN
-    mean, std = entry["test"]["mean"], entry["test"]["std"]
-    if mean is None:
+    if entry.test.mean is None:
         return "diverged"
-    return f"{100 * mean:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
-
-
-def _seeds(evaluation: Mapping[str, Any] | None) -> str:
-    return str(len(evaluation["setup"]["seeds"])) if evaluation else ""
-
-
-def _markdown(table: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in table]
-    return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])
-
-
-def _text(table: list[list[str]]) -> str:
-    """Tasks as blocks of a few columns each, so that lines stay within a terminal's 80."""
-    blocks = []
-    for first in range(1, len(table[0]), 2):
-        columns = [[row[0], *row[first : first + 2]] for row in table]
-        widths = [max(len(row[i]) for row in columns) for i in range(len(columns[0]))]
-        blocks.append(
-            "\n".join(
-                "  ".join(
-                    cell.ljust(width) if i == 0 else cell.rjust(width)
-                    for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-                ).rstrip()
-                for row in columns
-            )
-        )
-    return "\n\n".join(blocks)
+    spread = "" if entry.test.std is None else f" ± {100 * entry.test.std:.1f}"
+    return f"{100 * entry.test.mean:.1f}{spread}"

@@ -16,7 +16,8 @@ from components.lode.channels import LOSS, LR, METRIC
 from components.lode.model import LODEConfig
 from components.training.threads import one_thread
 
-BEST = 3  # samples that are averaged
+BEST = 3  # samples that are averaged: the "argsort (1, 2, 3)" of the paper's listing
+NOTHING_LIKE_IT = "no sample accepted"  # why a plan stays
 
 
 class Model(Protocol):
@@ -54,12 +55,12 @@ class Decision:
     """
 
     point: int
-    accepted: int
-    chosen: tuple[int, ...]
-    t_k: tuple[int, ...]
-    predicted: float | None
-    spread: float | None
-    lrs: tuple[float, ...]
+    accepted: int = 0
+    chosen: tuple[int, ...] = ()
+    t_k: tuple[int, ...] = ()
+    predicted: float | None = None
+    spread: float | None = None
+    lrs: tuple[float, ...] = ()
     samples: int = 0
     gain: float | None = None
     kept: str | None = None
@@ -136,9 +137,9 @@ def decide(
     *,
     point: int,
     points: int,
-    n: int = 30,
-    sigma: float = 0.15,
-    horizon: int | None = None,
+    n: int,
+    sigma: float,
+    horizon: int | None,
     rng: np.random.Generator,
 ) -> Decision:
     """Algorithm 1 at log point t_* = `point` of `points`.
@@ -165,9 +166,7 @@ def decide(
     chosen = best_samples(scores)
     accepted = int((t_k >= 0).sum())
     if not len(chosen):
-        return Decision(
-            point, accepted, (), (), None, None, (), samples=n, kept="no sample accepted"
-        )
+        return Decision(point, accepted, samples=n, kept=NOTHING_LIKE_IT)
     return Decision(
         point=point,
         accepted=accepted,

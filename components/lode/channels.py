@@ -107,6 +107,12 @@ class Channels:
         lr = warped[..., LR].clamp(-80.0, 80.0).exp() - self.lr_offset
         return torch.stack((loss, warped[..., METRIC], lr.clamp(0.0, top)), -1)
 
+    @property
+    def lowest_lr(self) -> float:
+        """The least that a plan may have: optimizers want positive rates, and the smallest that the
+        histories have does no harm. Theirs may be 0 at the end, hence the floor."""
+        return max(self.lr_range[0], 1e-6 * self.lr_offset)
+
     def warp_lr(self, lr: np.ndarray) -> np.ndarray:
         """log(lr + offset): the units in which learning-rate errors are reported."""
         return np.log(np.maximum(lr, 0.0) + self.lr_offset)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from components.lode.algorithm1 import (
+    NOTHING_LIKE_IT,
     Decision,
     Model,
     accept,
@@ -33,7 +34,7 @@ from components.lode.channels import LOSS, LR
 from components.lode.judge import Judge
 from components.training.threads import one_thread
 
-NOTHING_LIKE_IT, NO_GAIN = "no sample accepted", "no gain above the judge's error"
+NO_GAIN = "no gain above the judge's error"  # why a plan stays
 
 
 def near(similar: np.ndarray, point: int, mu: int) -> np.ndarray:
@@ -73,8 +74,7 @@ def candidates(
         tolerance = 2 * float(observed[-mu:, LOSS].std())
     similar = accept(futures[..., LOSS], float(observed[-1, LOSS]), tolerance)
     channels = lode.config.channels
-    low = max(channels.lr_range[0], 1e-6 * channels.lr_offset)
-    high = max(channels.lr_range[1], float(plan[point]))
+    low, high = channels.lowest_lr, max(channels.lr_range[1], float(plan[point]))
     lrs = np.clip(futures[..., LR], low, high)
     t_k = matching_time(near(similar, point - first, mu), lrs)
     accepted = np.flatnonzero(t_k >= 0)
@@ -90,9 +90,9 @@ def improve(
     plan: np.ndarray,
     *,
     mu: int,
-    n: int = 30,
-    sigma: float = 0.15,
-    caution: float = 1.0,
+    n: int,
+    sigma: float,
+    caution: float,
     rng: np.random.Generator,
     state: torch.Tensor | None = None,
 ) -> Decision:
@@ -117,11 +117,8 @@ def improve(
         kept = Decision(
             point,
             len(accepted),
-            (),
-            (),
-            float(expected.mean()),
-            float(expected.std()),
-            (),
+            predicted=float(expected.mean()),
+            spread=float(expected.std()),
             samples=n,
             kept=NOTHING_LIKE_IT,
         )

@@ -11,47 +11,42 @@ import hashlib
 import json
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 
-from components.evaluation.ranking import best_configuration, best_validation
 from components.lode import table_a1
-from components.lode.channels import LOSS, METRIC, Channels
+from components.lode.channels import METRIC, Channels
 from components.lode.errors import LODEError
+from components.lode.fit_data import FitData, initial_schedule
 from components.lode.model import LODE, LODEConfig
+from components.lode.penalties import error_penalty, path_length
+from components.lode.settings import Architecture, FitSettings
 from components.storage.files import atomic_path
 from components.training.history import History, digest
 from components.training.threads import one_thread
 
-CHECK_EVERY = 250  # updates between looks at the held-out runs, each with a checkpoint
+# Updates between looks at the held-out runs, each with a checkpoint: a default fit has sixteen sets
+# of weights to choose from, and a killed one loses at most so many updates.
+CHECK_EVERY = 250
 CHECKPOINT = "fit.checkpoint.safetensors"
-# A schedule is judged by what the metric does; weighted like the others it generalises worst.
+# A schedule is judged by what the metric does; weighted like the others it generalises worst
+# (docs/research/scheduler.md, entry 10).
 METRIC_WEIGHT = 3.0
 # Of the solver's local error (Pal et al. 2021, Opening the Blackbox): few log points leave the
-# field free to become so steep between them that the grid cannot follow it.
+# field free to become so steep between them that the grid cannot follow it. A hundred times as much
+# made Table A1 worse on f600 and text (docs/research/scheduler.md, entry 15).
 ERROR_PENALTY = 100.0
 # At most so many log points carry the latents' path: several to a solver step, whose cubic needs no
 # more, and with T = 600 the update takes half the time.
 PATH_POINTS = 128
 RECIPE = 10  # raised when a change makes the same settings fit differently: old checkpoints void
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """The LODE's own training; see `params.yaml`, section `lode.fit`, for how to choose."""
-
-    updates: int = 4000
-    batch_size: int = 100
-    peak_lr: float = 2e-2
-    path_penalty: float = 0.01
-    held_out_seeds: int = 1
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,27 +59,14 @@ class FitResult:
     seconds: float
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Completed histories: `series` (R, T, 3) in original units, `held_out` (R,) bool."""
-
-    series: np.ndarray
-    held_out: np.ndarray
-    diverged: int
-
-
 def fit(
     histories: Sequence[History],
     *,
     folder: Path,
-    pilots: Sequence[History] = (),
     mu: int,
-    settings: FitConfig | None = None,
-    encoder: str = "ode-rnn",
-    latent: int = 20,
-    hidden: int = 20,
-    solver: str = "rk4",
-    solver_steps: int = 32,
+    settings: FitSettings = FitSettings(),
+    architecture: Architecture = Architecture(),
+    pilots: Sequence[History] = (),
     checkpoint: Path | None = None,
     progress: Callable[[int, float], None] = lambda done, error: None,
 ) -> FitResult:
@@ -92,33 +74,27 @@ def fit(
 
     Args:
         histories: a sweep's runs of one task and length T; diverged ones are left out.
-        pilots: more runs to learn from; they play no part in the choice of the initial schedule.
         folder: where `lode.safetensors` and `config.json` go.
+        mu: window length in log points that the scheduler will encode.
+        pilots: more runs to learn from; they play no part in the choice of the initial schedule.
         checkpoint: folder of the checkpoint while the fit runs; None: `folder`. One left there by
             a killed fit of the same histories and settings is continued, any other is ignored.
-        mu: window length in log points that the scheduler will encode.
-        encoder, latent, hidden, solver, solver_steps: the architecture.
         progress: called as (updates done, held-out error) at every check.
 
     Raises:
         LODEError: no usable history, several tasks or lengths, values that are not finite, a
             held-out split that leaves nothing to fit, or a loss that is no longer finite.
     """
-    settings = settings or FitConfig()
     began = time.perf_counter()
-    data = _collect(histories, pilots, settings.held_out_seeds)
+    data = FitData.of(histories, pilots, settings.held_out_seeds)
     config = LODEConfig(
         channels=Channels.measure(list(data.series[~data.held_out])),
         points=data.series.shape[1],
         updates=int(histories[0].meta["updates"]),
-        encoder=encoder,
-        latent=latent,
-        hidden=hidden,
-        solver=solver,
-        solver_steps=solver_steps,
+        **asdict(architecture),
         task=histories[0].meta["task"],
         histories_digest=digest([*histories, *pilots]),
-        initial_schedule=_initial_schedule(histories),
+        initial_schedule=initial_schedule(histories),
     )
     if not 2 <= mu <= config.points:
         raise LODEError(f"mu = {mu} must lie between 2 and the histories' {config.points} points")
@@ -143,35 +119,11 @@ def one_cycle(update: int, updates: int, peak: float) -> float:
     return low / 1000 + (peak - low / 1000) / 2 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-def spread(latents: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of each latent dimension over batch and time, (B, K, D) -> (D,); a
-    constant to the gradient, else shrinking everything would be the cheapest way to be small."""
-    values = latents.detach()
-    # Not `std`, which takes several times as long over leading dimensions.
-    return (values - values.mean((0, 1))).square().mean((0, 1)).sqrt().clamp(min=1e-6)
-
-
-def path_length(latents: torch.Tensor) -> torch.Tensor:
-    """Length of each latent path, (B, K, D) -> (B,), in units of the batch's spread.
-
-    The intended form of the path penalty: the sum of sqrt(dz' diag(q)⁻¹ dz) over the segments,
-    q the variance of each latent dimension.
-    """
-    steps = latents.diff(dim=1) / spread(latents)
-    return (steps.square().sum(-1) + 1e-12).sqrt().sum(-1)
-
-
-def error_penalty(errors: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """Mean square of the solver's local errors (n, B, D), in units of the latents' (B, K, D)
-    spread, summed over dimensions; 0 where there are none."""
-    return (errors / spread(latents)).square().sum() / max(1, errors[..., 0].numel())
-
-
 class _Training:
     """The state of a fit: model, Adam, best weights so far, updates done."""
 
     def __init__(
-        self, config: LODEConfig, settings: FitConfig, data: _Data, mu: int, folder: Path
+        self, config: LODEConfig, settings: FitSettings, data: FitData, mu: int, folder: Path
     ) -> None:
         self.config, self.settings, self.mu = config, settings, mu
         self.path = folder / CHECKPOINT
@@ -302,8 +254,6 @@ class _Training:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _write(self) -> None:
-        from safetensors.torch import save_file
-
         tensors = {f"model.{name}": value for name, value in self._weights().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         for name, parameter in self.model.named_parameters():
@@ -318,11 +268,9 @@ class _Training:
         }
         # Numbers and tensors in one file: there is no moment at which they disagree.
         with atomic_path(self.path) as temporary:
-            save_file(tensors, temporary, {"progress": json.dumps(progress)})
+            safetensors.torch.save_file(tensors, temporary, {"progress": json.dumps(progress)})
 
     def _restore(self) -> None:
-        from safetensors import SafetensorError, safe_open
-
         try:
             with safe_open(self.path, "pt") as file:
                 progress = json.loads(file.metadata()["progress"])
@@ -340,71 +288,3 @@ class _Training:
             self.optimizer.state[parameter] = {
                 key: tensors[f"adam.{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")
             }
-
-
-def _collect(sweep: Sequence[History], pilots: Sequence[History], held_out_seeds: int) -> _Data:
-    completed = [history for history in sweep if history.completed]
-    if not completed:
-        raise LODEError(
-            f"none of {len(sweep)} histories is of a completed run; run `lode sweep` first"
-        )
-    seeds = sorted({history.meta["seed"] for history in completed})
-    completed += [history for history in pilots if history.completed]
-    _check(completed)
-    last = set(seeds[-held_out_seeds:]) if held_out_seeds else set()
-    if len(last) == len(seeds):
-        raise LODEError(
-            f"held_out_seeds = {held_out_seeds} leaves none of the seeds {seeds} to fit"
-        )
-    series = np.stack([h.series() for h in completed])
-    _check_direction(series)
-    held_out = np.array([history.meta["seed"] in last for history in completed])
-    return _Data(series, held_out, len(sweep) + len(pilots) - len(completed))
-
-
-def _check(histories: Sequence[History]) -> None:
-    for key, plural in (("task", "tasks"), ("points", "lengths"), ("updates", "budgets")):
-        values = sorted({str(history.meta[key]) for history in histories})
-        if len(values) > 1:
-            raise LODEError(f"histories of several {plural}: {', '.join(values)}; fit them apart")
-    points = int(histories[0].meta["points"])
-    for history in histories:
-        if len(history.points) != points:
-            raise LODEError(
-                f"{history.describe()} ({history.run_id}) has {len(history.points)} of {points} "
-                "points; quarantine it"
-            )
-        if not np.isfinite(history.series()).all():
-            raise LODEError(
-                f"{history.describe()} ({history.run_id}) has values that are not finite; "
-                "quarantine it"
-            )
-    if len({history.meta["scheduler"] for history in histories}) == 1:
-        warnings.warn(
-            f"all {len(histories)} histories are of scheduler {histories[0].meta['scheduler']}: a "
-            "LODE needs several kinds of schedule to learn what a learning rate does (the paper's "
-            "Table 4); add others to sweep.schedulers",
-            stacklevel=4,
-        )
-
-
-def _check_direction(series: np.ndarray) -> None:
-    """A metric that is lower where the loss is lower is an error rate, not an accuracy."""
-    loss, metric = series[..., LOSS].ravel(), series[..., METRIC].ravel()
-    if np.ptp(metric) == 0 or np.ptp(loss) == 0:
-        return
-    a, b = (x.argsort(kind="stable").argsort() / len(x) - 0.5 for x in (loss, metric))
-    if 12 * float(np.mean(a * b)) > 0.5:  # their rank correlation
-        raise LODEError(
-            "val_metric falls as the train loss falls, so lower seems to be better; everything "
-            "here maximises it: log its negative (or 1 - error) instead"
-        )
-
-
-def _initial_schedule(histories: Sequence[History]) -> tuple[float, ...]:
-    """Learning rates of the best configuration; where its runs differ (learned schedulers), of its
-    best run."""
-    best = best_configuration(histories)
-    runs = [run for run in histories if run.configuration == (best.scheduler, best.peak_lr)]
-    winner = max(runs, key=lambda run: (run.completed, best_validation(run)))
-    return tuple(float(lr) for lr in winner.points["lr"])

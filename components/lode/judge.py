@@ -23,17 +23,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from components.lode.errors import LODEError
+from components.lode.opening import Opening
+from components.lode.settings import JudgeSettings
 from components.storage.files import atomic_path, write_text
 
-INTERVALS = 25  # of a run, where it has so many log points
-SPEED = 4.0  # the field's unit of time is a quarter of a run
-FAR = 20.0  # standard deviations at which observations are cut
+# Of a run, where it has so many log points: one Euler step each ranked unseen schedules as well as
+# the midpoint rule at twice the price (docs/research/scheduler.md, entry 3).
+INTERVALS = 25
+# The field's unit of time is a quarter of a run, so that weights of order one can move the state by
+# several units in a run. Chosen, not tuned; the fit makes up for it.
+SPEED = 4.0
+# Standard deviations at which observations are cut: what an exploding loss says beyond that would
+# only swamp the state.
+FAR = 20.0
 WEIGHTS, CONFIG = "judge.safetensors", "judge.json"
-FORMAT = 1
+FORMAT = 1  # of judge.json; raised when an older reader could not make sense of it
 
 
 @dataclass(frozen=True)
@@ -126,49 +136,44 @@ def held(table: np.ndarray) -> np.ndarray:
     return (table[..., 1:] + table[..., :-1]) / 2
 
 
-def with_start(lrs: np.ndarray) -> np.ndarray:
-    """A history's rates (…, T) and, before them, the one at point 0, continued linearly."""
-    first = np.maximum(2 * lrs[..., :1] - lrs[..., 1:2], 0.0)
-    return np.concatenate([first, lrs], -1)
-
-
 @dataclass(frozen=True)
 class JudgeConfig:
     """Everything of a judge but its weights.
 
     Attributes:
         scales: the transforms.
-        members, width, hidden: number of networks, size of their state and hidden layers.
+        members, width, hidden: number of networks, size of their state and hidden layers. Half as
+            wide ranked unseen schedules worse (docs/research/scheduler.md, entry 3).
         error: rms error, in units of the metric, of the members' predictions of the final metric
             of good configurations they were not fitted on.
-        plan: T + 1 learning rates to start with, at log points 0 … T; empty: `schedule`.
-        schedule: name and peak lr of the sweep's best parametric schedule, which a run without a
-            plan follows to the bit; empty: the LODE's initial schedule.
+        opening: what a run under the default controller begins with, a table or a parametric
+            schedule; neither: the LODE's initial schedule.
         histories: how many runs were fitted.
     """
 
     scales: Scales
-    members: int = 5
+    members: int = JudgeSettings.members
     width: int = 16
     hidden: int = 32
     error: float = math.inf
-    plan: tuple[float, ...] = ()
-    schedule: tuple[()] | tuple[str, float] = ()
+    opening: Opening = Opening()
     histories: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As `judge.json` has it, where the opening's two forms are `plan` and `schedule`."""
+        found = asdict(self)
+        opening = found.pop("opening")
+        return found | {"plan": opening["table"], "schedule": opening["schedule"]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> JudgeConfig:
         """Inverse of `to_dict`, also after a round trip through JSON."""
-        plain = {f.name: values[f.name] for f in fields(cls)}
+        plain = {f.name: values[f.name] for f in fields(cls) if f.name != "opening"}
         scales: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in plain["scales"].items()
         }
-        plain["scales"], plain["plan"] = Scales(**scales), tuple(plain["plan"])
-        plain["schedule"] = tuple(plain["schedule"])
-        return cls(**plain)
+        plain["scales"] = Scales(**scales)
+        return cls(**plain, opening=Opening(tuple(values["plan"]), tuple(values["schedule"])))
 
 
 class Judge(nn.Module):
@@ -284,9 +289,8 @@ class Judge(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write weights, then settings with their digest, each whole or not at all."""
-        from safetensors.torch import save
-
-        payload = save({k: v.detach().contiguous() for k, v in self.state_dict().items()})
+        tensors = {k: v.detach().contiguous() for k, v in self.state_dict().items()}
+        payload = safetensors.torch.save(tensors)
         with atomic_path(Path(folder) / WEIGHTS) as temporary:
             temporary.write_bytes(payload)
         config = {"format": FORMAT, "weights_sha256": hashlib.sha256(payload).hexdigest()}
@@ -300,14 +304,11 @@ class Judge(nn.Module):
         Raises:
             LODEError: nothing there, damaged, or of another format or fit.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
         folder = Path(folder)
         try:
             raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             payload = (folder / WEIGHTS).read_bytes()
-            weights = load(payload)
+            weights = safetensors.torch.load(payload)
         except FileNotFoundError as error:
             raise LODEError(f"{error.filename}: no such file; run `lode fit` first") from None
         except (ValueError, SafetensorError) as error:

@@ -11,23 +11,25 @@ import torch
 from torch import nn
 
 from components.lode.errors import LODEError
-from components.lode.judge import Judge, JudgeConfig, Scales, edges, held, means, with_start
+from components.lode.judge import Judge, JudgeConfig, Scales, edges, held, means
+from components.lode.opening import Opening, with_start
+from components.lode.settings import JudgeSettings
 from components.training.history import History
 from components.training.threads import one_thread
 
-GOOD = 0.25  # share of the configurations, the best, on which the judge's error is measured
-METRIC_WEIGHT, LAST_WEIGHT, LAST = 2.0, 3.0, 2  # the metric counts twice, the last bins thrice
-CHECK_EVERY = 50
-
-
-@dataclass(frozen=True)
-class JudgeFitConfig:
-    """See `params.yaml`, section `lode.judge`."""
-
-    members: int = 5
-    updates: int = 800
-    peak_lr: float = 5e-3
-    seed: int = 0
+# Share of the configurations, the best, on which the judge's error is measured: plans are as good,
+# and what it thinks of runs that fail to train does not matter for them.
+GOOD = 0.25
+# The metric counts twice and the last two intervals thrice, since what a schedule is chosen by is
+# where the metric ends. Chosen, not tuned.
+METRIC_WEIGHT, LAST_WEIGHT, LAST = 2.0, 3.0, 2
+# AdamW's; 0.03 ranked unseen schedules no better (docs/research/scheduler.md, entry 3).
+WEIGHT_DECAY = 1e-3
+# Of the squared shifts of the state that a run's seed explains: so weak that luck goes there
+# rather than into the schedules, so strong that schedules do not. Chosen, not tuned.
+SHIFT_PENALTY = 5e-4
+SEEN = 0.5  # share of the runs that a step shows in part: a plan is judged before a run and in it
+CHECK_EVERY = 50  # updates between reports of progress, a second or two of work
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,9 @@ class Runs:
 
 def fit_judge(
     runs: Runs,
-    settings: JudgeFitConfig | None = None,
+    settings: JudgeSettings = JudgeSettings(),
     *,
-    plan: Sequence[float] = (),
-    schedule: tuple[()] | tuple[str, float] = (),
+    opening: Opening = Opening(),
     progress: Callable[[int], None] = lambda updates: None,
 ) -> Judge:
     """Fit a judge; the same runs and settings give the same weights on one machine.
@@ -78,13 +79,12 @@ def fit_judge(
     are not taken for good schedules; the judge that comes out is of the average seed.
 
     Args:
-        plan, schedule: kept in the judge's config, for the scheduler to start with.
+        opening: kept in the judge's config, for the scheduler to start with.
         progress: told how many updates were done since the last call.
 
     Raises:
         LODEError: fewer than two configurations, or a loss that is no longer finite.
     """
-    settings = settings or JudgeFitConfig()
     groups = len(np.unique(runs.groups))
     if groups < 2:
         raise LODEError("a judge compares configurations; these histories have only one")
@@ -102,14 +102,12 @@ def fit_judge(
                 progress(update % CHECK_EVERY + 1)
         judge = fitting.judge.eval()
         error = fitting.error()
-    judge.config = replace(
-        config, error=error, plan=tuple(float(lr) for lr in plan), schedule=schedule
-    )
+    judge.config = replace(config, error=error, opening=opening)
     return judge
 
 
 class _Fitting:
-    def __init__(self, judge: Judge, runs: Runs, settings: JudgeFitConfig) -> None:
+    def __init__(self, judge: Judge, runs: Runs, settings: JudgeSettings) -> None:
         self.judge, self.runs = judge, runs
         self.rng = np.random.default_rng(settings.seed)
         members, (count, points) = judge.config.members, runs.lrs.shape
@@ -133,7 +131,7 @@ class _Fitting:
         self.emphasis[-LAST:] *= LAST_WEIGHT
         parameters = [*judge.parameters(), self.shift]
         self.optimizer = torch.optim.AdamW(
-            parameters, lr=settings.peak_lr, weight_decay=1e-3, fused=True
+            parameters, lr=settings.peak_lr, weight_decay=WEIGHT_DECAY, fused=True
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, settings.peak_lr, settings.updates, cycle_momentum=False
@@ -146,7 +144,7 @@ class _Fitting:
             predicted, self.observed.expand_as(predicted), reduction="none"
         )
         loss = ((error * self.emphasis).mean((2, 3)) * self.weights).mean()
-        loss = loss + 5e-4 * self.shift.square().sum()
+        loss = loss + SHIFT_PENALTY * self.shift.square().sum()
         if not math.isfinite(loss.item()):
             raise LODEError("the judge's loss is no longer finite; lower lode.judge.peak_lr")
         self.optimizer.zero_grad()
@@ -165,9 +163,9 @@ class _Fitting:
             gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
 
     def _seen(self) -> torch.Tensor:
-        """Half of the runs are seen up to a random interval, the others not at all."""
+        """A share `SEEN` of the runs is seen up to a random interval, the others not at all."""
         count, intervals = len(self.drive), len(self.widths)
-        until = self.rng.integers(1, max(intervals, 2), count) * (self.rng.random(count) < 0.5)
+        until = self.rng.integers(1, max(intervals, 2), count) * (self.rng.random(count) < SEEN)
         return self._tensor(np.arange(intervals) < until[:, None])
 
     @torch.no_grad()

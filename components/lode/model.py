@@ -14,32 +14,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from components.lode import kernels
 from components.lode.channels import LR, Channels
 from components.lode.errors import LODEError
-from components.lode.solver import dopri5, grid_steps, interpolate, local_error
+from components.lode.opening import Opening
+from components.lode.settings import ENCODERS, SOLVERS, Architecture
+from components.lode.solver import dense_output, dopri5, grid_steps, local_error
 from components.storage.files import atomic_path, write_text
 
-ENCODERS = ("ode-rnn", "gru")
-SOLVERS = ("rk4", "dopri5")
 WEIGHTS, CONFIG = "lode.safetensors", "config.json"
 FORMAT = 1  # of config.json; raised when an older reader could not make sense of it
-EULER_STEPS = 8  # the encoder's, over the stretch from t = 0 to the window
-# Steps that are enough for proposals, whose worth the judge says, not the LODE.
+# The encoder's, over the stretch from the window's first observation back to t = 0, where nothing
+# was observed. Chosen, not tuned: the paper does not say.
+EULER_STEPS = 8
+# RK4 steps that are enough for proposals, whose worth the judge says, not the LODE.
 COARSE_STEPS = 16
 
 
 @dataclass(frozen=True)
-class LODEConfig:
-    """Everything of a LODE but its weights.
+class LODEConfig(Architecture):
+    """Everything of a LODE but its weights: its architecture, and
 
     Attributes:
         channels: the transform to standardised channels.
         points, updates: T and N of the fitted histories; N = 0: not known.
-        encoder, latent, hidden, solver, solver_steps: the architecture; see `params.yaml`.
         most_read: longer windows are averaged to so many observations first: a point of 600 says
             little that its neighbours don't, and the encoder reads one after the other.
         reads_slope: the encoder is told how fast the learning rate changes, too.
@@ -52,11 +55,6 @@ class LODEConfig:
     channels: Channels
     points: int
     updates: int = 0
-    encoder: str = "ode-rnn"
-    latent: int = 20
-    hidden: int = 20
-    solver: str = "rk4"
-    solver_steps: int = 32
     most_read: int = 25
     reads_slope: bool = True
     task: str = ""
@@ -74,6 +72,11 @@ class LODEConfig:
         for name in ("latent", "hidden", "solver_steps", "most_read", "points"):
             if getattr(self, name) < 1:
                 raise LODEError(f"{name} = {getattr(self, name)} must be at least 1")
+
+    @property
+    def opening(self) -> Opening:
+        """What a run begins with where nobody has chosen a schedule for it."""
+        return Opening(held=self.initial_schedule)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "channels": self.channels.to_dict()}
@@ -197,7 +200,7 @@ class LODE(nn.Module):
         """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3."""
         if self.config.solver == "dopri5":
             return dopri5(self.field, z0, times)
-        return interpolate(*self._nodes(z0, times), times, self.config.solver_steps)
+        return dense_output(*self._nodes(z0, times), times, self.config.solver_steps)
 
     def decode_along(
         self, z0: torch.Tensor, times: np.ndarray, along: np.ndarray
@@ -210,7 +213,7 @@ class LODE(nn.Module):
             return self.readout(latents), latents[:, along], z0.new_empty(0, *z0.shape)
         steps = self.config.solver_steps
         nodes, slopes = self._nodes(z0, times)
-        latents = interpolate(nodes, slopes, times[along], steps)
+        latents = dense_output(nodes, slopes, times[along], steps)
         decoded = self._read(nodes, slopes, times, steps)
         return decoded, latents, local_error(nodes, slopes, 1 / steps)
 
@@ -237,7 +240,7 @@ class LODE(nn.Module):
     ) -> torch.Tensor:
         # Readout and interpolation commute, and 3 channels are interpolated faster than 20.
         changes = slopes @ self.readout.weight.T
-        return interpolate(self.readout(nodes), changes, times, steps)
+        return dense_output(self.readout(nodes), changes, times, steps)
 
     @torch.no_grad()
     def encode_series(self, times: np.ndarray, series: np.ndarray) -> torch.Tensor:
@@ -273,10 +276,8 @@ class LODE(nn.Module):
 
         The config holds the weights' digest, so a crash between the two is seen by `load`.
         """
-        from safetensors.torch import save
-
         weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        payload = save(weights)
+        payload = safetensors.torch.save(weights)
         folder = Path(folder)
         with atomic_path(folder / WEIGHTS) as temporary:
             temporary.write_bytes(payload)
@@ -332,12 +333,9 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _read_weights(path: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     try:
         payload = path.read_bytes()
-        return payload, load(payload)
+        return payload, safetensors.torch.load(payload)
     except FileNotFoundError:
         raise LODEError(f"{path}: no such file; run `lode fit` first") from None
     except SafetensorError as error:

@@ -17,20 +17,31 @@ from components.lode.judge import Judge
 from components.lode.model import LODE
 from components.training.threads import one_thread
 
-PARENTS = 25  # histories whose latents the search starts from
+# Histories whose latents the search starts from: of five seeds a configuration they are at least
+# five configurations, not only the seeds of the best.
+PARENTS = 25
+# A differential evolution of 25 × 48 plans, bred from the best 12, kept if among the best 24. The
+# judge's error limits it, not its length: what a search finds last is where the judge errs most
+# (docs/research/scheduler.md, entry 12).
 ROUNDS, OFFSPRING, KEPT, ELITE = 25, 48, 24, 12
 STRETCH = 0.9  # at most so much of the difference of two of the best is added to a third
-NOISE = 0.02  # of the parents' spread
+# Of the parents' spread: lets the search leave the plane that few parents span, and hardly moves it
+# within.
+NOISE = 0.02
+SETTLED = 30  # a run's end is the mean of its last T / 30 points: one point of validation is noisy
 
 
-def best_latents(lode: LODE, series: np.ndarray, count: int = PARENTS) -> np.ndarray:
-    """Latents (≤ count, latent) of the runs that end best.
+def starting_latents(lode: LODE, series: np.ndarray, count: int = PARENTS) -> np.ndarray:
+    """Latents (≤ count, latent) at which a search starts: those of the single runs that end best.
+
+    Not a choice of the best configuration (`evaluation.ranking` makes that): a lucky seed is as
+    good a start as any, since what the search proposes from there is judged and tried.
 
     Args:
         series: (R, T, 3), whole histories in original units.
     """
     points = series.shape[1]
-    last = max(1, points // 30)  # one point of validation is noisy
+    last = max(1, points // SETTLED)
     order = np.argsort(-series[:, -last:, METRIC].mean(1), kind="stable")
     times = np.arange(1, points + 1) / points
     return lode.encode_series(times, series[order[:count]]).double().numpy()
@@ -41,13 +52,7 @@ def decode_plans(lode: LODE, latents: np.ndarray) -> np.ndarray:
     points, (low, high) = lode.config.points, lode.config.channels.lr_range
     z = torch.as_tensor(latents, dtype=lode.readout.weight.dtype)
     lrs = lode.decode_series(z, np.arange(points + 1) / points, coarse=True)[..., LR]
-    return np.clip(lrs, lowest_rate(lode), max(high, low))
-
-
-def lowest_rate(lode: LODE) -> float:
-    """Optimizers want positive rates; the smallest that the histories have does no harm."""
-    channels = lode.config.channels
-    return max(channels.lr_range[0], 1e-6 * channels.lr_offset)
+    return np.clip(lrs, lode.config.channels.lowest_lr, max(high, low))
 
 
 def search(
@@ -90,7 +95,7 @@ def propose_plans(
     weights = [np.full(members, 1 / members)]
     weights += [rng.dirichlet(np.ones(members)) for _ in range(count - 1)]
     with one_thread():
-        parents = best_latents(lode, series)
+        parents = starting_latents(lode, series)
         found = [
             search(
                 lambda z: decode_plans(lode, z),

@@ -19,22 +19,19 @@ import torch
 from components.lode.algorithm1 import Decision, Model, decide
 from components.lode.control import improve
 from components.lode.errors import LODEError
-from components.lode.judge import Judge, with_start
+from components.lode.judge import Judge
 from components.lode.model import LODE
-from components.schedulers.parametric import learning_rate
-from components.schedulers.plan import interpolate, parametric_table
-from components.training.run import log_steps
+from components.lode.opening import Opening, every_update
+from components.lode.settings import CONTROLLERS, DEFAULT, PAPER, ControllerSettings
 from components.training.scheduler import Scheduler
-
-CONTROLLERS = ("default", "paper")
 
 
 class LODEScheduler(Scheduler):
     """The learning rates of one run, decided by a LODE every μ log points.
 
     `paper`: up to log point μ the run follows the best configuration of the sweep; the rate planned
-    for log point p holds for all updates from there to p + 1. `default`: the run begins with the
-    judge's plan, and rates are linear between log points. In both a plan is always kept for the
+    for log point p holds for all updates from there to p + 1. `default`: the run begins as its
+    judge says, and rates are linear between log points. In both a plan is always kept for the
     whole rest of the run, so when nothing better is found, or the observations are not finite, it
     simply goes on.
 
@@ -44,8 +41,8 @@ class LODEScheduler(Scheduler):
         controller: `default` or `paper`.
         updates, points: N and T of the run. Both may differ from the fit's: the plan is then
             stretched, and a warning says so where N differs.
-        mu, n, sigma, horizon, caution: see `params.yaml`; lengths in log points. `horizon` is only
-            the paper's, `caution` only ours.
+        mu, n, sigma, horizon, caution: see `ControllerSettings`; lengths in log points. `horizon`
+            is only the paper's, `caution` only ours.
         seed: of the latent noise.
 
     Attributes:
@@ -63,12 +60,12 @@ class LODEScheduler(Scheduler):
         updates: int,
         points: int,
         judge: Judge | None = None,
-        controller: str = "default",
-        mu: int = 5,
-        n: int = 30,
-        sigma: float = 0.15,
-        horizon: int | None = None,
-        caution: float = 1.0,
+        controller: str = DEFAULT,
+        mu: int = ControllerSettings.mu,
+        n: int = ControllerSettings.n,
+        sigma: float = ControllerSettings.sigma,
+        horizon: int | None = ControllerSettings.horizon,
+        caution: float = ControllerSettings.caution,
         seed: int = 0,
     ) -> None:
         self.settings: dict[str, Any] = {
@@ -84,15 +81,10 @@ class LODEScheduler(Scheduler):
         }
         _check(self.settings, lode, judge)
         self.lode, self.judge = lode, judge
-        self._log_steps = log_steps(updates, points)
-        channels = lode.config.channels
-        # Optimizers want positive rates; the smallest that the sweep has seen does no harm.
-        self._lowest = max(channels.lr_range[0], 1e-6 * channels.lr_offset)
-        self._follow(_beginning(lode, judge if controller == "default" else None, updates, points))
-        if controller == "default" and judge and not judge.config.plan and judge.config.schedule:
-            # to the bit what the sweep's best would do, so that no gain found means no loss
-            name, peak = judge.config.schedule
-            self._lrs = np.array([learning_rate(name, t, updates, peak) for t in range(updates)])
+        self._lowest = lode.config.channels.lowest_lr
+        opening = _opening(lode, judge if controller == DEFAULT else None)
+        self._plan = opening.plan(updates, points, self._lowest)
+        self._lrs = opening.rates(updates, points, self._lowest)
         self._observed: list[list[float]] = []
         # Where the judge's state is known: going on from there gives the bits of a new start.
         self._known: tuple[int, torch.Tensor] | None = None
@@ -147,20 +139,16 @@ class LODEScheduler(Scheduler):
     def _follow(self, plan: np.ndarray) -> None:
         """Make `plan` the one in force: (T,) rates of the intervals, or (T + 1,) at the points."""
         self._plan = np.maximum(plan, self._lowest)
-        updates, points = self.settings["updates"], self.settings["points"]
-        if len(plan) == points:
-            self._lrs = self._plan[np.searchsorted(self._log_steps, np.arange(updates), "right")]
-        else:
-            self._lrs = interpolate(self._plan, np.arange(updates), updates)
+        self._lrs = every_update(self._plan, self.settings["updates"], self.settings["points"])
 
     def _replan(self, point: int) -> None:
         observed = np.array(self._observed)
-        if self.judge is None or self.settings["controller"] == "paper":
+        if self.judge is None or self.settings["controller"] == PAPER:
             observed = observed[-self.settings["mu"] :]
         if np.isfinite(observed).all():
             decision = self._decide(point, observed)
         else:
-            decision = Decision(point, 0, (), (), None, None, (), kept="observations not finite")
+            decision = Decision(point, kept="observations not finite")
         if decision.lrs:
             plan = self._plan.copy()
             plan[point:] = decision.lrs[: len(plan) - point]
@@ -175,7 +163,7 @@ class LODEScheduler(Scheduler):
         chosen = self.settings
         rng = np.random.default_rng([chosen["seed"], point])
         drawn = {"n": chosen["n"], "sigma": chosen["sigma"], "rng": rng}
-        if self.judge is None or chosen["controller"] == "paper":
+        if self.judge is None or chosen["controller"] == PAPER:
             return decide(
                 self.lode,
                 observed,
@@ -209,7 +197,7 @@ def load_scheduler(folder: Path, **settings: Any) -> LODEScheduler:
     Raises:
         LODEError: nothing there, or something damaged.
     """
-    paper = settings.get("controller") == "paper"
+    paper = settings.get("controller") == PAPER
     judge = None if paper else Judge.load(folder)
     return LODEScheduler(LODE.load(folder), judge=judge, **settings)
 
@@ -229,8 +217,10 @@ def _check(settings: dict[str, Any], lode: Model, judge: Judge | None) -> None:
         raise LODEError(f"horizon = {horizon} must lie between 1 and points = {points}")
     if controller not in CONTROLLERS:
         raise LODEError(f"unknown controller {controller!r}; known: {', '.join(CONTROLLERS)}")
-    if controller == "default" and judge is None:
-        raise LODEError("the default controller needs a judge; run `lode fit`, or take `paper`")
+    if controller == DEFAULT and judge is None:
+        raise LODEError(
+            f"the {DEFAULT} controller needs a judge; run `lode fit`, or take `{PAPER}`"
+        )
     if not len(lode.config.initial_schedule):
         raise LODEError("this LODE has no initial schedule; run `lode fit` again")
     fitted = lode.config.updates
@@ -242,12 +232,8 @@ def _check(settings: dict[str, Any], lode: Model, judge: Judge | None) -> None:
         )
 
 
-def _beginning(lode: Model, judge: Judge | None, updates: int, points: int) -> np.ndarray:
-    """The plan before anything is observed: by fraction of the training where T is another."""
+def _opening(lode: Model, judge: Judge | None) -> Opening:
+    initial = lode.config.opening
     if judge is None:
-        initial = np.asarray(lode.config.initial_schedule, dtype=np.float64)
-        return initial[np.arange(points) * len(initial) // points]
-    if not judge.config.plan and judge.config.schedule:
-        return parametric_table(*judge.config.schedule, updates, points)
-    plan = np.asarray(judge.config.plan or with_start(np.array(lode.config.initial_schedule)))
-    return np.interp(np.linspace(0, 1, points + 1), np.linspace(0, 1, len(plan)), plan)
+        return initial
+    return judge.config.opening or initial.linear

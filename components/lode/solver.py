@@ -36,13 +36,14 @@ def rk4(field: Field, z0: torch.Tensor, times: np.ndarray, steps: int) -> torch.
         LODEError: a time is negative or not finite.
     """
     nodes, slopes = rk4_nodes(field, z0, grid_steps(times, steps), 1.0 / steps)
-    return interpolate(nodes, slopes, times, steps)
+    return dense_output(nodes, slopes, times, steps)
 
 
 def rk4_nodes(
     field: Field, z0: torch.Tensor, n: int, h: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """z and f(z) at t = 0, h, …, nh, both (n + 1, B, D). `fused.rk4_mlp` is the same, faster."""
+    """z and f(z) at t = 0, h, …, nh, both (n + 1, B, D). `kernels.rk4_mlp` is the same,
+    faster."""
     z, nodes, slopes = z0, [z0], []
     for _ in range(n):
         k1 = field(z)
@@ -73,7 +74,7 @@ def dopri5(
     field: Field, z0: torch.Tensor, times: np.ndarray, tolerance: float = 1e-5
 ) -> torch.Tensor:
     """The same through torchdiffeq's adaptive Dormand-Prince; `tolerance` is rtol and atol."""
-    from torchdiffeq import odeint
+    from torchdiffeq import odeint  # brings SciPy, which nobody else here needs: half a second
 
     times = _checked(times)
     ordered, where = np.unique(np.concatenate([[0.0], times]), return_inverse=True)
@@ -89,19 +90,20 @@ def grid_steps(times: np.ndarray, steps: int) -> int:
     return max(1, math.ceil(float(_checked(times).max()) * steps - 1e-9))
 
 
-def interpolate(
+def dense_output(
     nodes: torch.Tensor, slopes: torch.Tensor, times: np.ndarray, steps: int
 ) -> torch.Tensor:
-    """Cubic Hermite: (n + 1, B, D) values and slopes at the nodes -> (B, K, D) at `times`."""
+    """A solution between its nodes, by cubic Hermite polynomials: (n + 1, B, D) values and slopes
+    at t = 0, 1 / steps, … -> (B, K, D) at `times` (K,)."""
     n, batch, width = nodes.shape
     key = np.ascontiguousarray(times, dtype=np.float64).tobytes()
-    weights = _hermite(key, n, steps, nodes.dtype, nodes.device)
+    weights = _hermite_matrix(key, n, steps, nodes.dtype, nodes.device)
     stacked = torch.cat((nodes, slopes)).reshape(2 * n, batch * width)
     return (weights @ stacked).reshape(-1, batch, width).transpose(0, 1)
 
 
 @lru_cache(maxsize=32)
-def _hermite(
+def _hermite_matrix(
     times: bytes, nodes: int, steps: int, dtype: torch.dtype, device: torch.device
 ) -> torch.Tensor:
     """The interpolation as one matrix (K, 2 · nodes): it is linear in values and slopes."""

@@ -15,7 +15,7 @@ import numpy as np
 from components.lode.channels import LR, METRIC, Channels
 from components.lode.model import LODE
 
-OBSERVED = (0.05, 0.5)
+OBSERVED = (0.05, 0.5)  # shares of a run that Table A1 shows before it asks for the whole
 CHANNELS = ("train_loss", "val_metric", "log_lr")
 
 

@@ -31,67 +31,22 @@ from typing import Any
 import numpy as np
 
 from components.evaluation.ranking import ranked_peaks, worst_validation, worth
+from components.evaluation.results import BaselinePlan, Finalist, Gain, PilotResult
 from components.evaluation.statistics import summarize
 from components.evaluation.walltime import total_seconds
-from components.lode.fit import FitConfig, fit
-from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
-from components.lode.planner import propose_plans, random_shapes
-from components.runs.job import Job
-from components.runs.pool import RunAll, run_all
+from components.pilots.budget import Budget
+from components.pilots.proposals import Proposer, Recipe
+from components.runs.job import Job, RunAll
+from components.runs.plan import note, under
+from components.runs.pool import run_all
 from components.schedulers.plan import parametric_table, plan_digest
 from components.storage.files import write_text
 from components.training.history import History, digest
 
-# Shares of the runs; there are two rounds of proposals, and what is left is the confirmation's.
-FINER, EXPLORE, PROPOSE, SCREEN = 0.08, 0.12, 0.125, 0.05
-SCHEDULERS = 2  # of the sweep's best, that are tried at finer peaks
-FINALISTS = 3
-# What finalists are chosen by has so many times the judge's members: two fits' choices differ more
-# than the plans do.
-MANY = 3
 # Standard errors of a gain that make it believed. With none of them an expected loss would count
 # like a gain; with one it counts 13 times as much, with two 236 times, and most true gains of the
 # usual size are refused (docs/research/scheduler.md, entry 12).
-CAUTION = 1.0
-REACH = 2.5  # explored peaks lie within this factor of the sweep's best, about half of a grid's gap
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many runs: `finer` peaks of the sweep's schedulers, random shapes to `explore`, `propose`
-    (in each of two rounds), and seeds of the two trials: `screen` for every finalist, `confirm`
-    for the best one and for the baseline."""
-
-    finer: int
-    explore: int
-    propose: int
-    screen: int
-    confirm: int
-
-    @classmethod
-    def of(cls, runs: int) -> Budget:
-        """Share out so many runs, at least 20."""
-        even = 2 * SCHEDULERS  # below and above each scheduler's best peak as many
-        finer = even * max(1, int(FINER * runs / even))
-        explore, propose = int(EXPLORE * runs), int(PROPOSE * runs)
-        screen = max(1, int(SCREEN * runs))
-        left = runs - finer - explore - 2 * propose - FINALISTS * screen
-        return cls(finer, explore + left % 2, propose, screen, left // 2)
-
-    @property
-    def total(self) -> int:
-        tried = self.finer + self.explore + 2 * self.propose
-        return tried + FINALISTS * self.screen + 2 * self.confirm
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How LODE and judge are fitted on the way; `lode` are keyword arguments of `fit`."""
-
-    mu: int
-    fit: FitConfig
-    judge: JudgeFitConfig
-    lode: dict[str, Any]
+STANDARD_ERRORS = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,67 +73,86 @@ class Pilots:
     on_fit: Callable[[str], None] = lambda note: None
 
     @property
-    def points(self) -> int:
-        return self.template.spec.points
+    def proposer(self) -> Proposer:
+        spec = self.template.spec
+        return Proposer(
+            self.sweep,
+            self.recipe,
+            self.budget,
+            spec.updates,
+            spec.points,
+            self.scratch,
+            self.on_fit,
+        )
 
 
-def run_pilots(pilots: Pilots) -> dict[str, Any]:
-    """Do what is not done yet; returns what `pilots.json` holds."""
+def run_pilots(pilots: Pilots) -> PilotResult:
+    """Do what is not done yet."""
     scheduler, peak_lr = ranked_peaks(pilots.sweep)[0]
-    record = _Record(pilots)
-    peaks = (peak_lr / REACH, peak_lr * REACH)
-    tried = record.plans("explore", lambda: _explore(pilots, peaks))
+    record, proposer = _Record(pilots), pilots.proposer
+    tried = record.plans("explore", proposer.explore)
     histories = _try(pilots, tried)
     for number in (1, 2):
-        make = partial(_propose, pilots, histories, number)
-        plans = record.plans(f"propose {number}", make)
+        plans = record.plans(f"propose {number}", partial(proposer.propose, histories, number))
         tried, histories = np.concatenate([tried, plans]), histories + _try(pilots, plans)
-    finalists = record.plans("finalists", lambda: _finalists(pilots, histories, tried))
+    finalists = record.plans("finalists", lambda: proposer.finalists(histories, tried))
     screening, confirming = np.split(np.array(pilots.fresh), [pilots.budget.screen])
     screened = _try_each(pilots, [_on_seeds(pilots, plan, screening) for plan in finalists])
-    worst = worst_validation([*pilots.sweep, *(run for runs in screened for run in runs)])
-    merits = [worth(runs, worst).mean for runs in screened]
+    merits = _merits(pilots.sweep, screened)
     best = finalists[int(np.argmax([-np.inf if m is None else m for m in merits]))]
-    theirs = [_baseline_job(pilots, scheduler, peak_lr, int(seed)) for seed in confirming]
+    theirs = [under(pilots.template, scheduler, peak_lr, int(seed)) for seed in confirming]
     confirmed, baseline = _try_each(pilots, [_on_seeds(pilots, best, confirming), theirs])
     gain = paired_gain(confirmed, baseline)
-    adopted = gain["mean"] is not None and gain["mean"] > CAUTION * gain["error"]
-    table = parametric_table(scheduler, peak_lr, pilots.template.spec.updates, pilots.points)
+    adopted = believed(gain)
+    spec = pilots.template.spec
+    table = parametric_table(scheduler, peak_lr, spec.updates, spec.points)
     everything = [*histories, *(run for runs in screened for run in runs), *confirmed, *baseline]
     everything = list({run.run_id: run for run in everything}.values())  # finalists may be equal
-    return {
-        "runs": len(everything),
-        "diverged": sum(not run.completed for run in everything),
-        "seconds": total_seconds(everything),
-        "run_ids": sorted({run.run_id for run in everything}),
-        "budget": asdict(pilots.budget),
-        "peaks": list(peaks),
-        "baseline": {"scheduler": scheduler, "peak_lr": peak_lr, "plan": table.tolist()},
-        "finalists": [
-            {"plan": plan.tolist(), "screened": merit}
-            for plan, merit in zip(finalists, merits, strict=True)
+    return PilotResult(
+        runs=len(everything),
+        diverged=sum(not run.completed for run in everything),
+        seconds=total_seconds(everything),
+        run_ids=sorted(run.run_id for run in everything),
+        budget=asdict(pilots.budget),
+        peaks=list(proposer.peaks),
+        baseline=BaselinePlan(scheduler, peak_lr, table.tolist()),
+        finalists=[
+            Finalist(plan.tolist(), merit) for plan, merit in zip(finalists, merits, strict=True)
         ],
-        "finalist": best.tolist(),
-        "gain": gain,
-        "adopted": adopted,
-        "plan": best.tolist() if adopted else [],
-    }
+        finalist=best.tolist(),
+        gain=gain,
+        adopted=adopted,
+        plan=best.tolist() if adopted else [],
+    )
 
 
-def paired_gain(runs: Sequence[History], baseline: Sequence[History]) -> dict[str, Any]:
+def paired_gain(runs: Sequence[History], baseline: Sequence[History]) -> Gain:
     """Mean over the seeds of `runs`' best validation metric less `baseline`'s, and its standard
     error. None where a run of ours diverged; seeds on which only the baseline did are left out."""
     theirs = {h.meta["seed"]: h.meta["best_val_metric"] for h in baseline if h.completed}
     if not all(run.completed for run in runs):
-        return {"mean": None, "error": None, "n": 0}
+        return Gain()
     found = summarize(
         run.meta["best_val_metric"] - theirs[run.meta["seed"]]
         for run in runs
         if run.meta["seed"] in theirs
     )
     if found.mean is None or found.std is None:
-        return {"mean": None, "error": None, "n": found.n}
-    return {"mean": found.mean, "error": found.std / math.sqrt(found.n), "n": found.n}
+        return Gain(n=found.n)
+    return Gain(found.mean, found.std / math.sqrt(found.n), found.n)
+
+
+def believed(gain: Gain) -> bool:
+    """Whether a plan with this gain is followed."""
+    if gain.mean is None or gain.error is None:
+        return False
+    return gain.mean > STANDARD_ERRORS * gain.error
+
+
+def _merits(sweep: Sequence[History], screened: list[list[History]]) -> list[float | None]:
+    """What each finalist is worth by its runs, as a configuration of the sweep would be."""
+    worst = worst_validation([*sweep, *(run for runs in screened for run in runs)])
+    return [worth(runs, worst).mean for runs in screened]
 
 
 class _Record:
@@ -207,68 +181,6 @@ class _Record:
         return np.array(self.rounds[name])
 
 
-def finer_peaks(best: float, count: int) -> list[float]:
-    """`count` peaks, even, within `REACH` of the best of a grid: half of them below, half above."""
-    exponents = (2 * np.arange(count) + 1) / count - 1
-    return [float(f"{best * REACH**e:.3g}") for e in exponents]
-
-
-def _finer(pilots: Pilots) -> np.ndarray:
-    """The sweep's best schedulers at peaks between those of its grid."""
-    best = ranked_peaks(pilots.sweep)[:SCHEDULERS]
-    updates, count = pilots.template.spec.updates, pilots.budget.finer // len(best)
-    return np.array(
-        [
-            parametric_table(name, peak, updates, pilots.points)
-            for name, best_peak in best
-            for peak in finer_peaks(best_peak, count)
-        ]
-    )
-
-
-def _explore(pilots: Pilots, peaks: tuple[float, float]) -> np.ndarray:
-    shapes = random_shapes(pilots.budget.explore, pilots.points, peaks, np.random.default_rng(0))
-    return np.concatenate([_finer(pilots), shapes])
-
-
-def _propose(pilots: Pilots, histories: Sequence[History], number: int) -> np.ndarray:
-    """What LODE and judge, fitted on the sweep and the pilots so far, propose."""
-    recipe = pilots.recipe
-    pilots.on_fit(f"fitting for proposals {number}")
-    # The LODE only generates here; half of its training is enough for that.
-    settings = replace(recipe.fit, updates=max(1, recipe.fit.updates // 2))
-    lode = fit(
-        pilots.sweep,
-        pilots=histories,
-        folder=pilots.scratch,
-        mu=recipe.mu,
-        settings=settings,
-        **recipe.lode,
-    ).lode
-    done = _completed(pilots, histories)
-    judge = fit_judge(Runs.of(done), recipe.judge)
-    series = np.stack([run.series() for run in done])
-    rng = np.random.default_rng(number)
-    return propose_plans(lode, judge, series, pilots.budget.propose, rng)
-
-
-def _finalists(pilots: Pilots, histories: Sequence[History], tried: np.ndarray) -> np.ndarray:
-    """Of the plans `tried`, one per history, those that a judge who knows them all likes best, and
-    first of all the one of the sweep's own schedulers, which come first in `tried`."""
-    pilots.on_fit("fitting for finalists")
-    settings = replace(pilots.recipe.judge, members=MANY * pilots.recipe.judge.members)
-    judge = fit_judge(Runs.of(_completed(pilots, histories)), settings)
-    judged = judge.final_metric(tried).mean(0)
-    judged[[not run.completed for run in histories]] = -np.inf
-    order = np.argsort(-judged, kind="stable")
-    ours = int(np.argmax(judged[: pilots.budget.finer]))
-    return tried[[ours, *order[order != ours]][:FINALISTS]]
-
-
-def _completed(pilots: Pilots, histories: Sequence[History]) -> list[History]:
-    return [run for run in [*pilots.sweep, *histories] if run.completed]
-
-
 def _try(pilots: Pilots, plans: np.ndarray) -> list[History]:
     """One run of each plan, over the sweep's seeds in turn."""
     seeds = [pilots.seeds[i % len(pilots.seeds)] for i in range(len(plans))]
@@ -286,11 +198,11 @@ def _try_each(pilots: Pilots, groups: list[list[Job]]) -> list[list[History]]:
 
 
 def _try_all(pilots: Pilots, jobs: list[Job]) -> list[History]:
-    def tell(job: Job, history: History) -> None:
-        best = history.meta["best_val_metric"]
-        pilots.on_run(f"{history.describe()}: {best:.4f}" if best is not None else "diverged")
-
-    return pilots.run_all(jobs, workers=pilots.workers, on_history=tell)
+    return pilots.run_all(
+        jobs,
+        workers=pilots.workers,
+        on_history=lambda job, history: pilots.on_run(note(history)),
+    )
 
 
 def _job(pilots: Pilots, plan: np.ndarray, seed: int) -> Job:
@@ -303,8 +215,3 @@ def _job(pilots: Pilots, plan: np.ndarray, seed: int) -> Job:
         scheduler_digest=plan_digest(table),
     )
     return replace(pilots.template, spec=spec, plan=table)
-
-
-def _baseline_job(pilots: Pilots, scheduler: str, peak_lr: float, seed: int) -> Job:
-    spec = replace(pilots.template.spec, scheduler=scheduler, peak_lr=peak_lr, seed=seed)
-    return replace(pilots.template, spec=spec)

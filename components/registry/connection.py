@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.registry.lazy import mlflow, sqlalchemy
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -46,15 +48,14 @@ def connect(tracking_uri: str) -> Iterator[MlflowClient]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     _check_reachable(tracking_uri)
-    # Importing MLflow costs 1-2 s: only where it runs.
-    import mlflow
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
     with _quiet(), _fluent(tracking_uri):
         try:
             yield mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+        except (
+            mlflow.exceptions.MlflowException,
+            sqlalchemy.exc.SQLAlchemyError,
+            OSError,
+        ) as error:
             raise RegistryError(_explain(tracking_uri, error)) from error
 
 
@@ -123,9 +124,8 @@ def _fluent(uri: str) -> Iterator[None]:
     MLflow's setters also write environment variables, which child processes would inherit, and
     its getters tell a default from a choice by nobody; hence the look at its module variables.
     """
-    from mlflow.tracking._model_registry import utils as registry
-    from mlflow.tracking._tracking_service import utils as tracking
-
+    registry = mlflow.tracking._model_registry.utils
+    tracking = mlflow.tracking._tracking_service.utils
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
     environment = {name: os.environ.get(name) for name in names}
     before = tracking._tracking_uri, registry._registry_uri
@@ -148,15 +148,13 @@ def experiment_id(client: MlflowClient, name: str, artifact_root: Path | str | N
     `artifact_root` is where a database without a server keeps files (MLflow's own default is
     `./mlruns` in the working directory); a server decides for itself.
     """
-    from mlflow.exceptions import MlflowException
-
     found = client.get_experiment_by_name(name)
     if found is None:
         location = None
         if artifact_root is not None and not client.tracking_uri.startswith("http"):
             location = (Path(artifact_root).absolute() / name).as_uri()
         # another process may be first: then its experiment is found below
-        with suppress(MlflowException):
+        with suppress(mlflow.exceptions.MlflowException):
             return str(client.create_experiment(name, artifact_location=location))
         found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":

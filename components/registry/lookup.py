@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from components.registry.connection import RegistryError
+from components.registry.lazy import mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+# MLflow's codes for a model or an alias that is not there.
+_ABSENT = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
 
 
 def resolve(client: MlflowClient, uri: str) -> ModelVersion:
@@ -41,22 +45,12 @@ def parse(uri: str) -> tuple[str, str, int]:
 
 def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion:
     """As `resolve`, for an alias."""
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
-
     try:
         return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        absent = {INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST}
-        if error.error_code not in {_code_name(code) for code in absent}:
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code not in _ABSENT:
             raise
     raise RegistryError(f"models:/{name}@{alias} does not exist; {_what_exists(client, name)}")
-
-
-def _code_name(code: int) -> str:
-    from mlflow.protos.databricks_pb2 import ErrorCode
-
-    return str(ErrorCode.Name(code))
 
 
 def versions(client: MlflowClient, name: str) -> list[ModelVersion]:

@@ -6,13 +6,15 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.lode.model import CONFIG, LODE
+from components.lode.settings import DEFAULT, ControllerSettings
 from components.registry.aliases import CHAMPION, make_champion
 from components.registry.connection import connect, experiment_id
+from components.registry.lazy import mlflow
 from components.registry.lookup import by_alias, resolve, versions
 from components.registry.packaging import ARTIFACT, copy_weights, files, log_model
 from components.registry.shipping import ship
@@ -48,12 +50,8 @@ def register(
     tags: Mapping[str, str],
     tracking_uri: str,
     artifact_root: Path | str | None = None,
-    controller: str = "default",
-    mu: int = 5,
-    n: int = 30,
-    sigma: float = 0.15,
-    horizon: int | None = None,
-    caution: float = 1.0,
+    controller: str = DEFAULT,
+    settings: ControllerSettings = ControllerSettings(),
     promote: bool = True,
 ) -> Registration:
     """Register a fitted LODE; the same weights, settings and code are the same version.
@@ -64,8 +62,8 @@ def register(
         lode_dir: `models/lode/<task>`.
         tags: lineage: histories and settings digest, git revision, sweep size. A change of
             `settings_digest` makes a new version.
-        controller, mu, n, sigma, horizon, caution: defaults of the model's parameters.
         artifact_root: folder for the model's files where no server decides.
+        controller, settings: defaults of the model's parameters.
         promote: point the alias `champion` to the version, whatever it points to now.
 
     Raises:
@@ -74,14 +72,7 @@ def register(
     """
     lode = LODE.load(Path(lode_dir))
     name = model_name(task)
-    defaults = {
-        "controller": controller,
-        "mu": mu,
-        "n": n,
-        "sigma": sigma,
-        "horizon": horizon or 0,
-        "caution": caution,
-    }
+    defaults = {"controller": controller, **asdict(settings), "horizon": settings.horizon or 0}
     with tempfile.TemporaryDirectory() as scratch, connect(tracking_uri) as client:
         package = ship(Path(scratch) / "code")
         lineage = {str(key): str(value) for key, value in tags.items()} | {
@@ -133,14 +124,11 @@ def fetch(uri: str, *, tracking_uri: str, folder: Path | None = None) -> Path:
     """
     with connect(tracking_uri) as client:
         found = resolve(client, uri)
-        from mlflow.artifacts import download_artifacts
-
         into = Path(folder or tempfile.mkdtemp(prefix="lode-"))
         source = f"models:/{found.name}/{found.version}/artifacts/{ARTIFACT}"
         with tempfile.TemporaryDirectory() as scratch:
-            return copy_weights(
-                Path(download_artifacts(artifact_uri=source, dst_path=scratch)), into
-            )
+            copied = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=scratch)
+            return copy_weights(Path(copied), into)
 
 
 def _digest(lode_dir: Path) -> str:

@@ -10,8 +10,11 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from components.lode import judge
 from components.lode.model import CONFIG, WEIGHTS
+from components.registry.lazy import mlflow
 from components.training.run import SERIES
 
 if TYPE_CHECKING:
@@ -19,7 +22,17 @@ if TYPE_CHECKING:
 
 ARTIFACT = "lode"  # where the weights lie inside the model
 _PYFUNC = Path(__file__).with_name("pyfunc_lode.py")
-_REQUIRES = ("mlflow", "torch", "torchdiffeq", "numpy", "pandas", "pyarrow", "safetensors")
+# What the shipped code imports, and pyarrow, in which MLflow's servers take tables.
+REQUIRES = (
+    "mlflow",
+    "torch",
+    "torchdiffeq",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "safetensors",
+    "annotated-types",
+)
 
 
 def files(lode_dir: Path) -> list[Path]:
@@ -55,8 +68,6 @@ def log_model(
         points: T of the fit, likewise.
         tags: of the run.
     """
-    import mlflow
-
     with mlflow.start_run(
         experiment_id=experiment, run_name=f"register {name}", tags=dict(tags), nested=True
     ):
@@ -70,37 +81,33 @@ def log_model(
                 model_config={"package": package.name},
                 signature=_signature(controller, points),
                 input_example=_example(controller["mu"]),
-                pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in _REQUIRES],
+                pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in REQUIRES],
                 registered_model_name=name,
             )
     return int(info.registered_model_version)
 
 
 def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
-
-    window = [ColSpec("double", name) for name in SERIES]
+    column, parameter = mlflow.types.ColSpec, mlflow.types.ParamSpec
+    window = [column("double", name) for name in SERIES]
     params = [
-        ParamSpec("points", "long", points),
-        *(ParamSpec(name, "long", controller[name]) for name in ("mu", "n", "horizon")),
-        *(ParamSpec(name, "double", float(controller[name])) for name in ("sigma", "caution")),
-        ParamSpec("controller", "string", controller["controller"]),
-        ParamSpec("seed", "long", 0),
+        parameter("points", "long", points),
+        *(parameter(name, "long", controller[name]) for name in ("mu", "n", "horizon")),
+        *(parameter(name, "double", float(controller[name])) for name in ("sigma", "caution")),
+        parameter("controller", "string", controller["controller"]),
+        parameter("seed", "long", 0),
     ]
-    return ModelSignature(
-        inputs=Schema([ColSpec("long", "point"), *window]),
-        outputs=Schema(
-            [ColSpec("long", "point"), ColSpec("double", "lr"), ColSpec("boolean", "decided")]
+    return mlflow.models.ModelSignature(
+        inputs=mlflow.types.Schema([column("long", "point"), *window]),
+        outputs=mlflow.types.Schema(
+            [column("long", "point"), column("double", "lr"), column("boolean", "decided")]
         ),
-        params=ParamSchema(params),
+        params=mlflow.types.ParamSchema(params),
     )
 
 
-def _example(mu: int) -> Any:
+def _example(mu: int) -> pd.DataFrame:
     """A plausible first window of μ log points."""
-    import pandas as pd
-
     share = [(i + 1) / mu for i in range(mu)]
     return pd.DataFrame(
         {

@@ -56,7 +56,7 @@ def register_challenger(
     promote: bool,
     champion: int | None,
     tracking_uri: str,
-    **settings: Any,
+    **options: Any,
 ) -> Registration:
     """Register a challenger with its decision, and move `champion` to it if it was promoted.
 
@@ -66,13 +66,13 @@ def register_challenger(
     Args:
         tags: lineage, as of `register`. decision: more tags, written before any alias moves.
         champion: the version it was compared with; None: there was none.
-        settings: `artifact_root` and the controller's, as of `register`.
+        options: `artifact_root`, `controller` and `settings`, as of `register`.
 
     Raises:
         RegistryError: unreachable, or `champion` is another version by now.
     """
     found = register(
-        lode_dir, task=task, tags=tags, tracking_uri=tracking_uri, promote=False, **settings
+        lode_dir, task=task, tags=tags, tracking_uri=tracking_uri, promote=False, **options
     )
     with connect(tracking_uri) as client:
         current = aliases(client, found.name).get(CHAMPION)

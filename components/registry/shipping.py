@@ -7,31 +7,19 @@ different revisions live side by side in one process.
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
 import re
 from pathlib import Path
 
-PACKAGE = "components"
+from components.storage.modules import PACKAGE, imported_modules
+
 ENTRY = ("components.lode.model", "components.lode.scheduler")
 _IMPORT = re.compile(rf"^(\s*(?:from|import)\s+){PACKAGE}(?=[.\s])", re.MULTILINE)
 
 
-def needed_modules(entry: tuple[str, ...] = ENTRY) -> dict[str, str]:
-    """Source by module name of everything of this project that `entry` imports, at any depth."""
-    sources: dict[str, str] = {}
-    waiting = list(entry)
-    while waiting:
-        name = waiting.pop()
-        path = _source_file(name)
-        if name in sources or path is None:
-            continue
-        sources[name] = path.read_text(encoding="utf-8")
-        parents = name.split(".")[:-1]
-        waiting += [".".join(parents[: i + 1]) for i in range(len(parents))]
-        waiting += _imports(sources[name])
-    return dict(sorted(sources.items()))
+def needed_modules() -> dict[str, str]:
+    """Source by name of every module that a registered model needs."""
+    return imported_modules(*ENTRY)
 
 
 def ship(folder: Path) -> Path:
@@ -47,32 +35,3 @@ def ship(folder: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_IMPORT.sub(rf"\g<1>{package}", source), encoding="utf-8")
     return folder / package
-
-
-def _source_file(module: str) -> Path | None:
-    """None for what is no module of this project, such as a name imported from one."""
-    if module.partition(".")[0] != PACKAGE:
-        return None
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec is not None and spec.origin else None
-
-
-def _imports(source: str) -> list[str]:
-    """What a module imports when it runs: not what only a type checker reads."""
-    names: list[str] = []
-    waiting: list[ast.AST] = [ast.parse(source)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            waiting += node.orelse
-            continue
-        waiting += ast.iter_child_nodes(node)
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            # `from components.lode import fused` names a module, `… import LODE` does not
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return names

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.registry.connection import connect, experiment_id
+from components.registry.lazy import mlflow
 from components.training.history import History
 from components.training.run import SERIES
 
@@ -73,13 +74,14 @@ def _runs(client: MlflowClient, experiment: str) -> Iterator[Run]:
 def _log(client: MlflowClient, run: Run, history: History) -> None:
     """Everything of a history; logging it again changes nothing, as MLflow keeps one value per
     (metric, step, timestamp)."""
-    from mlflow.entities import Param, RunTag
-
     run_id, meta = run.info.run_id, history.meta
-    params = [Param(key, _text(meta[key])) for key in PARAMS if meta.get(key) is not None]
-    tags = [RunTag("lode.status", meta["status"])]
+    params = [
+        mlflow.entities.Param(key, _text(meta[key])) for key in PARAMS if meta.get(key) is not None
+    ]
+    tags = [mlflow.entities.RunTag("lode.status", meta["status"])]
     if meta.get("versions"):
-        tags.append(RunTag("lode.versions", json.dumps(meta["versions"], sort_keys=True)))
+        versions = json.dumps(meta["versions"], sort_keys=True)
+        tags.append(mlflow.entities.RunTag("lode.versions", versions))
     metrics = _metrics(history, run.info.start_time)
     client.log_batch(run_id, metrics=metrics[:_BATCH], params=params, tags=tags)
     for start in range(_BATCH, len(metrics), _BATCH):
@@ -89,23 +91,22 @@ def _log(client: MlflowClient, run: Run, history: History) -> None:
 
 def _metrics(history: History, started_ms: int) -> list[Metric]:
     """The timestamps follow from the MLflow run's start, so that logging again repeats them."""
-    from mlflow.entities import Metric
-
     points = history.points
     steps = [int(step) for step in points["step"]]
     times = [
         started_ms + (int(1000 * seconds) if math.isfinite(seconds) else 0)
         for seconds in points["elapsed_s"]
     ]
+    metric = mlflow.entities.Metric
     metrics = [
-        Metric(name, float(value), time, step)
+        metric(name, float(value), time, step)
         for name in SERIES
         for value, time, step in zip(points[name], times, steps, strict=True)
     ]
     last, end = (steps[-1], times[-1]) if steps else (0, started_ms)
     for name in SUMMARY:
         if history.meta.get(name) is not None:
-            metrics.append(Metric(name, float(history.meta[name]), end, last))
+            metrics.append(metric(name, float(history.meta[name]), end, last))
     return metrics
 
 

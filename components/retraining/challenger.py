@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from components.lode.model import CONFIG, WEIGHTS
 from components.retraining.record import Night, this_night
+from components.retraining.typed_json import read_or_none, write
+from components.runs.scheduled import lode_files
 from components.settings import Settings
-from components.steps import stamps
-from components.steps.all_steps import JUDGE_FILES, StepResult, fit_models, pilot_histories
+from components.steps.fit import fit_models, pilot_histories
+from components.steps.results import read_fit
+from components.steps.step import StepResult
+from components.storage.digests import file_digest
 from components.storage.workspace import Workspace
 
-STEP = "challenger"
+FITTED = "challenger.json"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a finished fit leaves: the id of its night, and SHA-256 by name of every file."""
+
+    night: str
+    files: dict[str, str]
+
+    @classmethod
+    def of(cls, night: Night, settings: Settings, folder: Path) -> Fitted:
+        """As if the files that are in `folder` now were fitted for `night`."""
+        files = lode_files(folder, settings.lode.controller)
+        return cls(night.id, {path.name: file_digest(path) for path in files if path.exists()})
 
 
 def fit_challenger(settings: Settings, workspace: Workspace) -> StepResult:
@@ -26,33 +44,27 @@ def fit_challenger(settings: Settings, workspace: Workspace) -> StepResult:
     """
     started, task = time.perf_counter(), settings.task
     night, folder = this_night(workspace, task), workspace.challenger(task)
-    outputs = challenger_files(settings, folder)
-    ran = not stamps.is_current(workspace, task, STEP, night.id, outputs)
-    if ran:
-        _, plan = pilot_histories(settings, workspace)
-        fit_models(
-            settings,
-            night.read(workspace, night.sweep),
-            night.read(workspace, night.others),
-            plan,
-            folder=folder,
-            checkpoint=workspace.night(task),
-        )
-        stamps.write_stamp(workspace, task, STEP, night.id, outputs)
-    facts = stamps.read_json(folder / CONFIG)["fit"]
-    return StepResult(
-        "fit_challenger",
-        ran=ran,
-        summary=_said(night, facts["fitted"]),
-        facts=facts,
-        seconds=time.perf_counter() - started,
+    stamp = workspace.night(task) / FITTED
+    stale = read_or_none(Fitted, stamp) != Fitted.of(night, settings, folder)
+    if stale:
+        _fit(night, settings, workspace)
+        write(Fitted.of(night, settings, folder), stamp)
+    summary, seconds = _summary(night, folder), time.perf_counter() - started
+    return StepResult("fit_challenger", stale, summary, seconds)
+
+
+def _fit(night: Night, settings: Settings, workspace: Workspace) -> None:
+    _, plan = pilot_histories(settings, workspace)
+    fit_models(
+        settings,
+        night.read(workspace, night.sweep),
+        night.read(workspace, night.others),
+        plan,
+        folder=workspace.challenger(settings.task),
+        checkpoint=workspace.night(settings.task),
     )
 
 
-def challenger_files(settings: Settings, folder: Path) -> list[Path]:
-    judge = JUDGE_FILES if settings.lode.controller == "default" else ()
-    return [folder / name for name in (WEIGHTS, CONFIG, *judge)]
-
-
-def _said(night: Night, fitted: int) -> str:
-    return f"fitted on {fitted} of {len(night.files)} runs"
+def _summary(night: Night, folder: Path) -> str:
+    found = read_fit(folder)
+    return f"fitted on {found.fitted if found else None} of {len(night.files)} runs"

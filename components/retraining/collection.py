@@ -22,33 +22,40 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
-from components.registry import find
 from components.registry.aliases import CHALLENGER, now
+from components.registry.promotion import find
 from components.retraining.record import (
+    Counts,
     Night,
+    last_record,
     open_night,
-    read_or_none,
     save_night,
     seen_digest,
     settings_digest,
 )
-from components.retraining.sources import IMPORTED, PILOTS, SWEEP, Found, Gathered, gather
+from components.retraining.sources import (
+    IMPORTED,
+    PILOTS,
+    SWEEP,
+    FoundRun,
+    Sources,
+    read_sources,
+)
 from components.settings import Settings
-from components.steps.all_steps import StepResult, tracking_uri
+from components.steps.step import StepResult
 from components.storage.workspace import Workspace
 from components.training.history import History, digest
-from components.validation import check_runs
+from components.validation.imported import Checked, check_runs
 
 ONE_IN = 5  # of our own later runs is held out
 SEEDS = (10_000, 2**31)  # the range fresh seeds are drawn from, above any that people write
 
 
 def collect(settings: Settings, workspace: Workspace) -> StepResult:
-    """Begin a night: gather all histories, validate them, freeze the set.
+    """Begin a night: read all histories, validate them, freeze the set.
 
     Returns:
         A result whose `ran` says whether there is anything to learn tonight: new histories or
@@ -59,59 +66,51 @@ def collect(settings: Settings, workspace: Workspace) -> StepResult:
     """
     started, task = time.perf_counter(), settings.task
     workspace.check_writable()
-    night, said = open_night(workspace, task), "going on with a night that was interrupted; "
-    if night is None or night.settings != settings_digest(settings) or not night.intact(workspace):
-        gathered, said = gather(settings, workspace), ""
-        fingerprints = {f.history.run_id: digest([f.history]) for f in gathered.runs}
-        if seen_digest(settings_digest(settings), fingerprints) == _last_seen(settings, workspace):
-            return StepResult(
-                "collect",
-                ran=False,
-                summary=f"nothing new in {len(fingerprints)} runs",
-                facts={"runs": len(fingerprints)},
-                seconds=time.perf_counter() - started,
-            )
-        night = _freeze(settings, workspace, gathered, fingerprints)
+    asked, night, before = settings_digest(settings), open_night(workspace, task), ""
+    if night is not None and night.settings == asked and night.intact(workspace):
+        before = "going on with a night that was interrupted; "
+    else:
+        sources = read_sources(settings, workspace)
+        fingerprints = {f.history.run_id: digest([f.history]) for f in sources.runs}
+        if seen_digest(asked, fingerprints) == _last_seen(settings, workspace):
+            summary = f"nothing new in {len(fingerprints)} runs"
+            return StepResult("collect", False, summary, time.perf_counter() - started)
+        night = _freeze(settings, workspace, sources, fingerprints)
         save_night(night, workspace, task)
-    return StepResult(
-        "collect",
-        ran=True,
-        summary=said + _said(night),
-        facts=_facts(night),
-        seconds=time.perf_counter() - started,
-    )
+    return StepResult("collect", True, before + _summary(night), time.perf_counter() - started)
 
 
 def _last_seen(settings: Settings, workspace: Workspace) -> str | None:
     """What the last night knew; from the registry where the reports were cleaned away."""
-    record = read_or_none(workspace.nightly_report(settings.task))
+    record = last_record(workspace, settings.task)
     if record is not None:
-        return str(record["seen"])
-    last = find(settings.task, CHALLENGER, tracking_uri=tracking_uri(settings, workspace))
+        return record.seen
+    uri = workspace.database(settings.registry.tracking_uri)
+    last = find(settings.task, CHALLENGER, tracking_uri=uri)
     return None if last is None else last.tags.get("seen")
 
 
 def _freeze(
-    settings: Settings, workspace: Workspace, gathered: Gathered, fingerprints: dict[str, str]
+    settings: Settings, workspace: Workspace, sources: Sources, fingerprints: dict[str, str]
 ) -> Night:
-    completed = [found.history for found in gathered.runs if found.history.completed]
+    completed = [found.history for found in sources.runs if found.history.completed]
     checked = check_runs(
         completed,
         task=settings.task,
         updates=settings.training.updates,
         points=settings.training.points,
-        unreadable=gathered.unreadable,
+        unreadable=sources.unreadable,
         max_train_loss=settings.validation.max_train_loss,
         max_quarantined=settings.validation.max_quarantined,
     )
     good = {history.run_id for history in checked.accepted}
-    runs = [found for found in gathered.runs if found.history.run_id in good]
+    runs = [found for found in sources.runs if found.history.run_id in good]
     sweep = [found.history for found in runs if found.source == SWEEP]
     last = _last_seeds(sweep, settings.lode.fit.held_out_seeds)
     ours = [found for found in runs if found.source != IMPORTED]
     held = [f for f in ours if f.history.meta["seed"] in last or by_id(f)]
     seen = digest(checked.accepted)
-    taken = {*gathered.seeds, *settings.sweep.seeds, *settings.evaluation.seeds}
+    taken = {*sources.seeds, *settings.sweep.seeds, *settings.evaluation.seeds}
     return Night(
         started=now(),
         settings=settings_digest(settings),
@@ -122,20 +121,22 @@ def _freeze(
         held_out=[f.history.run_id for f in held],
         histories_digest=seen,
         seeds=list(itertools.islice(fresh_seeds(seen, taken), settings.retraining.seeds)),
-        counts={
-            "by_source": dict(Counter(found.source for found in runs)),
-            "diverged": len(gathered.runs) - len(completed),
-            "duplicates": gathered.duplicates,
-            "skipped": dict(gathered.skipped),
-            "quarantined": [
-                *(bad.describe() for bad in checked.bad),
-                *(f"{k}: {v}" for k, v in gathered.unreadable.items()),
-            ],
-        },
+        counts=_counts(sources, runs, checked, diverged=len(sources.runs) - len(completed)),
     )
 
 
-def by_id(found: Found) -> bool:
+def _counts(sources: Sources, runs: list[FoundRun], checked: Checked, *, diverged: int) -> Counts:
+    bad_files = [f"{name}: {reason}" for name, reason in sources.unreadable.items()]
+    return Counts(
+        by_source=dict(Counter(found.source for found in runs)),
+        diverged=diverged,
+        duplicates=sources.duplicates,
+        skipped=dict(sources.skipped),
+        quarantined=[*(bad.describe() for bad in checked.bad), *bad_files],
+    )
+
+
+def by_id(found: FoundRun) -> bool:
     """Whether a run of our own that came after the pilots is one of those held out for good."""
     if found.source in (SWEEP, PILOTS, IMPORTED):
         return False
@@ -159,25 +160,14 @@ def _last_seeds(sweep: list[History], count: int) -> set[int]:
     return set(seeds[-count:]) if count else set()
 
 
-def _facts(night: Night) -> dict[str, Any]:
-    return {
-        "runs": len(night.files),
-        "held_out": len(night.held_out),
-        **night.counts,
-        "histories_digest": night.histories_digest,
-        "seeds": night.seeds,
-        "night": night.id,
-    }
-
-
-def _said(night: Night) -> str:
+def _summary(night: Night) -> str:
     counts = night.counts
-    parts = [f"{number} {source}" for source, number in counts["by_source"].items()]
+    parts = [f"{number} {source}" for source, number in counts.by_source.items()]
     text = f"{len(night.files)} runs ({', '.join(parts)}), {len(night.held_out)} of them held out"
-    for what in ("diverged", "duplicates"):
-        text += f", {counts[what]} {what}" if counts[what] else ""
-    for reason, number in counts["skipped"].items():
+    text += f", {counts.diverged} diverged" if counts.diverged else ""
+    text += f", {counts.duplicates} duplicates" if counts.duplicates else ""
+    for reason, number in counts.skipped.items():
         text += f", {number} skipped ({reason})"
-    if counts["quarantined"]:
-        text += f", {len(counts['quarantined'])} quarantined: {'; '.join(counts['quarantined'])}"
+    if counts.quarantined:
+        text += f", {len(counts.quarantined)} quarantined: {'; '.join(counts.quarantined)}"
     return text

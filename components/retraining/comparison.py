@@ -7,44 +7,83 @@ import math
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from components.evaluation.statistics import paired_difference, summarize
 from components.lode.model import LODE
 from components.lode.table_a1 import OBSERVED, relative_errors
-from components.registry import Registration, fetch, find
 from components.registry.aliases import CHAMPION
+from components.registry.models import Registration, fetch
+from components.registry.promotion import find
+from components.retraining.errors import RetrainingError
 from components.retraining.gate import Figures, Versus
-from components.retraining.record import (
-    COMPARISON,
-    Night,
-    RetrainingError,
-    read_or_none,
-    this_night,
-)
-from components.runs import pool
+from components.retraining.record import COMPARISON, Night, this_night
+from components.retraining.typed_json import read_or_none, write
+from components.runs.pool import RunAll, run_all as on_this_machine
+from components.runs.job import Job
+from components.runs.plan import missing, sweep_plan
 from components.runs.progress import progress
+from components.runs.scheduled import controller_settings, scheduled_job
 from components.settings import Settings
-from components.steps.all_steps import (
-    StepResult,
-    controller_settings,
-    scheduled_job,
-    sweep_plan,
-    tracking_uri,
-)
-from components.storage.files import write_text
+from components.steps.step import StepResult
 from components.storage.workspace import Workspace
 from components.training.history import History, digest
 
-if TYPE_CHECKING:
-    from components.runs.job import Job
-    from components.runs.pool import RunAll
-
 Errors = dict[str, float | None]  # by run id
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What comparison.json holds. None where there is no champion, else of a run that diverged and
+    of an error that is not finite: JSON has no infinity.
+
+    Attributes:
+        night: its id. champion: the version the challenger was compared with.
+        tests, champion_tests: test metric by seed.
+        errors, champion_errors: relative MSE by run id of the held-out histories.
+        swept: those of them that are the sweep's.
+        fingerprints: digest by run id of the runs on the night's seeds.
+    """
+
+    night: str
+    champion: int | None
+    tests: dict[str, float | None]
+    champion_tests: dict[str, float | None] | None
+    errors: Errors
+    champion_errors: Errors | None
+    swept: list[str]
+    fingerprints: dict[str, str]
+
+    @property
+    def figures(self) -> Figures:
+        """What the gate looks at."""
+        return Figures(
+            validated=True,  # what did not pass is not in the night; too much of it stops `collect`
+            runs=len(self.tests),
+            completed=sum(test is not None for test in self.tests.values()),
+            error=_mean(self.errors),
+            test=summarize(self.tests.values()).mean,
+            champion=self._versus(),
+        )
+
+    def _versus(self) -> Versus | None:
+        if self.champion_tests is None or self.champion_errors is None:
+            return None
+        ours, theirs = (
+            {run_id: errors[run_id] for run_id in self.swept}
+            for errors in (self.errors, self.champion_errors)
+        )
+        return Versus(
+            error=_mean(self.champion_errors),
+            test=summarize(self.champion_tests.values()).mean,
+            error_difference=paired_difference(self.errors, self.champion_errors),
+            sweep_difference=paired_difference(ours, theirs),
+            test_difference=paired_difference(self.tests, self.champion_tests),
+        )
 
 
 def compare(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
@@ -57,94 +96,41 @@ def compare(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
         run_all: who trains; None: processes of this machine.
 
     Raises:
+        RetrainingError: no night was begun.
         RegistryError: the registry is unreachable; what is fitted and trained is kept.
     """
     started, task = time.perf_counter(), settings.task
-    night = this_night(workspace, task)
-    champion = find(task, CHAMPION, tracking_uri=tracking_uri(settings, workspace))
-    before = read_or_none(workspace.night(task) / COMPARISON)
+    night, path = this_night(workspace, task), workspace.night(task) / COMPARISON
+    uri = workspace.database(settings.registry.tracking_uri)
+    champion = find(task, CHAMPION, tracking_uri=uri)
+    before = read_or_none(Comparison, path)
     if before is not None and _still_holds(before, night, champion):
-        return StepResult("compare", ran=False, summary=_said(before), facts=before)
-    folder = workspace.night(task) / "champion"
+        return StepResult("compare", False, _summary(before))
+    folder = None
     jobs = _jobs(workspace.challenger(task), controller_settings(settings), settings, workspace)
     if champion is not None:
+        folder = workspace.night(task) / "champion"
         shutil.rmtree(folder, ignore_errors=True)  # another night's may have had other files
-        fetch(champion.uri, tracking_uri=tracking_uri(settings, workspace), folder=folder)
+        fetch(champion.uri, tracking_uri=uri, folder=folder)
         jobs += _jobs(folder, controller_of(champion), settings, workspace)
-    missing = sum(not job.path.exists() for job in jobs)
-    with progress(f"compare {task}", len(jobs)) as advance:
-        histories = (run_all or pool.run_all)(
-            jobs,
-            workers=settings.sweep.workers,
-            on_history=lambda job, history: advance(1, history.describe()),
-        )
-    count = len(night.seeds)
-    errors = held_out_errors(night, workspace, folder if champion else None, task)
-    found = {
-        "night": night.id,
-        "champion": champion.version if champion else None,
-        "tests": _tests(histories[:count]),
-        "champion_tests": _tests(histories[count:]) if champion else None,
-        "errors": errors[0],
-        "champion_errors": errors[1],
-        "swept": [run_id for run_id in night.held_out if run_id in night.sweep],
-        "fingerprints": {history.run_id: digest([history]) for history in histories},
-    }
-    write_text(workspace.night(task) / COMPARISON, json.dumps(found, indent=1) + "\n")
-    return StepResult(
-        "compare",
-        ran=missing > 0,
-        summary=_said(found),
-        facts=found,
-        seconds=time.perf_counter() - started,
-    )
+    absent = missing(jobs)
+    histories = _trained(jobs, settings, run_all)
+    found = _measured(night, champion, histories, held_out_errors(night, workspace, folder, task))
+    write(found, path)
+    seconds = time.perf_counter() - started
+    return StepResult("compare", absent > 0, _summary(found), seconds, trained=absent)
 
 
-def _still_holds(found: dict[str, Any], night: Night, champion: Registration | None) -> bool:
-    """Whether a finished comparison of this night is with the champion there is, or has already
-    made the challenger the champion, a kill having come before the night was recorded."""
-    if found["night"] != night.id:
-        return False
-    if champion is None or champion.version == found["champion"]:
-        return (champion is None) == (found["champion"] is None)
-    return champion.tags.get("night") == night.id
-
-
-def compared(night: Night, workspace: Workspace, task: str) -> dict[str, Any]:
+def compared(night: Night, workspace: Workspace, task: str) -> Comparison:
     """What `compare` found.
 
     Raises:
         RetrainingError: nothing yet.
     """
-    found = read_or_none(workspace.night(task) / COMPARISON)
-    if found is None or found["night"] != night.id:
+    found = read_or_none(Comparison, workspace.night(task) / COMPARISON)
+    if found is None or found.night != night.id:
         raise RetrainingError(f"nothing was compared for {task} yet; run `lode retrain`")
-    return dict(found)
-
-
-def figures(found: dict[str, Any]) -> Figures:
-    """What the gate looks at."""
-    tests, errors, swept = list(found["tests"].values()), found["errors"], found["swept"]
-    versus = None
-    if found["champion"] is not None:
-        theirs = found["champion_errors"]
-        versus = Versus(
-            error=_mean(theirs),
-            test=summarize(found["champion_tests"].values()).mean,
-            error_difference=paired_difference(errors, theirs),
-            sweep_difference=paired_difference(
-                {key: errors[key] for key in swept}, {key: theirs[key] for key in swept}
-            ),
-            test_difference=paired_difference(found["tests"], found["champion_tests"]),
-        )
-    return Figures(
-        validated=True,  # what did not pass is not in the night, and too much of it stops `collect`
-        runs=len(tests),
-        completed=sum(test is not None for test in tests),
-        error=_mean(errors),
-        test=summarize(tests).mean,
-        champion=versus,
-    )
+    return found
 
 
 def held_out_errors(
@@ -154,7 +140,6 @@ def held_out_errors(
 
     The mean over the three channels and over both windows of Table A1 (5 and 50 % observed). Both
     are measured in the champion's learning-rate units, or in the challenger's if there is no other.
-    None stands for what is not finite: JSON has no infinity.
     """
     histories = night.read(workspace, list(night.files))
     series = np.stack([h.series() for h in histories])
@@ -173,14 +158,20 @@ def held_out_errors(
     return errors(ours), errors(theirs) if theirs else None
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def controller_of(registered: Registration) -> dict[str, Any]:
     """The controller settings a version was registered with."""
-    said = json.loads(registered.tags["controller"])
-    return {**said, "horizon": said["horizon"] or None}
+    settings = json.loads(registered.tags["controller"])
+    return {**settings, "horizon": settings["horizon"] or None}
+
+
+def _still_holds(found: Comparison, night: Night, champion: Registration | None) -> bool:
+    """Whether a finished comparison of this night is with the champion there is, or has already
+    made the challenger the champion, a kill having come before the night was recorded."""
+    if found.night != night.id:
+        return False
+    if champion is None or champion.version == found.champion:
+        return (champion is None) == (found.champion is None)
+    return champion.tags.get("night") == night.id
 
 
 def _jobs(
@@ -192,9 +183,41 @@ def _jobs(
     return [scheduled_job(template, folder, controller, seed) for seed in seeds]
 
 
+def _trained(jobs: list[Job], settings: Settings, run_all: RunAll | None) -> list[History]:
+    with progress(f"compare {settings.task}", len(jobs)) as advance:
+        return (run_all or on_this_machine)(
+            jobs,
+            workers=settings.sweep.workers,
+            on_history=lambda job, history: advance(1, history.describe()),
+        )
+
+
+def _measured(
+    night: Night,
+    champion: Registration | None,
+    histories: Sequence[History],
+    errors: tuple[Errors, Errors | None],
+) -> Comparison:
+    """Of the challenger's histories, followed by the champion's, and the errors of both."""
+    count = len(night.seeds)
+    return Comparison(
+        night=night.id,
+        champion=champion.version if champion else None,
+        tests=_tests(histories[:count]),
+        champion_tests=_tests(histories[count:]) if champion else None,
+        errors=errors[0],
+        champion_errors=errors[1],
+        swept=[run_id for run_id in night.held_out if run_id in night.sweep],
+        fingerprints={history.run_id: digest([history]) for history in histories},
+    )
+
+
 def _tests(histories: Sequence[History]) -> dict[str, float | None]:
-    """Test metric by seed; None of a run that diverged."""
     return {str(h.meta["seed"]): h.meta["test_metric"] if h.completed else None for h in histories}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _mean(errors: Errors) -> float:
@@ -205,12 +228,14 @@ def _mean(errors: Errors) -> float:
     return float(np.mean(finite)) if len(finite) == len(errors) else math.inf
 
 
-def _said(found: dict[str, Any]) -> str:
-    measured = figures(found)
-    test = "diverged" if measured.test is None else f"{measured.test:.4f}"
-    said = f"challenger: test {test}, held-out error {measured.error:.3g}"
-    if measured.champion is None:
-        return said + "; no champion yet"
-    theirs = measured.champion
-    test = "diverged" if theirs.test is None else f"{theirs.test:.4f}"
-    return f"{said}; champion {found['champion']}: test {test}, error {theirs.error:.3g}"
+def _summary(found: Comparison) -> str:
+    ours, theirs = found.figures, found.figures.champion
+    text = f"challenger: test {_shown(ours.test)}, held-out error {ours.error:.3g}"
+    if theirs is None:
+        return f"{text}; no champion yet"
+    test = _shown(theirs.test)
+    return f"{text}; champion {found.champion}: test {test}, error {theirs.error:.3g}"
+
+
+def _shown(test: float | None) -> str:
+    return "diverged" if test is None else f"{test:.4f}"

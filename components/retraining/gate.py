@@ -17,19 +17,24 @@ other is promoted.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
 
 from components.evaluation.statistics import PairedDifference
+
+# JSON has no infinity and no NaN: records hold null instead, which is read as NaN.
+Error = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 
 
 @dataclass(frozen=True)
 class Rules:
     """See `params.yaml`, section `retraining`."""
 
-    max_error: float = 0.5
-    tolerance: float = 0.01
-    better_in: Literal["reconstruction", "test_metric"] = "reconstruction"
+    max_error: float
+    tolerance: float
+    better_in: Literal["reconstruction", "test_metric"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Versus:
         test_difference: challenger − champion over the seeds; above zero is better.
     """
 
-    error: float
+    error: Error
     test: float | None
     error_difference: PairedDifference
     sweep_difference: PairedDifference
@@ -64,31 +69,35 @@ class Figures:
     validated: bool
     runs: int
     completed: int
-    error: float
+    error: Error
     test: float | None
     champion: Versus | None = None
 
 
 @dataclass(frozen=True)
-class Decision:
+class GateResult:
     """`promoted`, and the reasons: what was in the way, or what spoke for it."""
 
     promoted: bool
     reasons: list[str]
     figures: Figures
-    rules: Rules = field(default_factory=Rules)
+    rules: Rules
+
+    @property
+    def verdict(self) -> Literal["promoted", "refused"]:
+        return "promoted" if self.promoted else "refused"
 
 
-def gate(figures: Figures, rules: Rules) -> Decision:
+def gate(figures: Figures, rules: Rules) -> GateResult:
     """Decide; nothing is read or written."""
     against = _floors(figures, rules)
     if figures.champion is not None:
-        against += _worse(figures.champion, rules)
-        if not _better(figures.champion, rules):
-            against.append(_not_better(figures.champion, rules))
+        against += _losses(figures.champion, rules)
+        if not _is_better(figures.champion, rules):
+            against.append(_lack(figures.champion, rules))
     if against:
-        return Decision(False, against, figures, rules)
-    return Decision(True, [_praise(figures, rules)], figures, rules)
+        return GateResult(False, against, figures, rules)
+    return GateResult(True, [_in_favour(figures, rules)], figures, rules)
 
 
 def _floors(figures: Figures, rules: Rules) -> list[str]:
@@ -110,7 +119,7 @@ def _floors(figures: Figures, rules: Rules) -> list[str]:
     return against
 
 
-def _worse(champion: Versus, rules: Rules) -> list[str]:
+def _losses(champion: Versus, rules: Rules) -> list[str]:
     against = []
     test, error = champion.test_difference, champion.error_difference
     if test.mean is not None and not test.mean >= -rules.tolerance:
@@ -118,15 +127,15 @@ def _worse(champion: Versus, rules: Rules) -> list[str]:
             f"test metric {test.mean:+.4f} against the champion, more than the tolerance of "
             f"{rules.tolerance:g} below"
         )
-    if _surely_below(test.mean, test.high):
+    if _is_surely_below(test.mean, test.high):
         against.append(f"test metric significantly below the champion's: {_interval(test)}")
     for difference, of in ((error, ""), (champion.sweep_difference, " of the sweep")):
-        if _surely_below(_negative(difference.mean), _negative(difference.low)):
+        if _is_surely_below(_negative(difference.mean), _negative(difference.low)):
             against.append(f"reconstruction{of} significantly worse: {_interval(difference)}")
     return against
 
 
-def _surely_below(mean: float | None, high: float | None) -> bool:
+def _is_surely_below(mean: float | None, high: float | None) -> bool:
     """Whether a difference is below zero beyond noise. Where all differences are the same there is
     no interval (`paired_difference`): a loss that is the same everywhere is one."""
     if mean is None:  # the champion has nothing to compare with
@@ -134,7 +143,7 @@ def _surely_below(mean: float | None, high: float | None) -> bool:
     return not mean >= 0 if high is None else not high >= 0
 
 
-def _better(champion: Versus, rules: Rules) -> bool:
+def _is_better(champion: Versus, rules: Rules) -> bool:
     if rules.better_in == "reconstruction":
         mean = champion.error_difference.mean
         return mean is None or mean < 0
@@ -142,13 +151,13 @@ def _better(champion: Versus, rules: Rules) -> bool:
     return mean is None or mean > 0
 
 
-def _not_better(champion: Versus, rules: Rules) -> str:
+def _lack(champion: Versus, rules: Rules) -> str:
     if rules.better_in == "reconstruction":
         return f"reconstruction not better: error {_interval(champion.error_difference)}"
     return f"test metric not better: {_interval(champion.test_difference)}"
 
 
-def _praise(figures: Figures, rules: Rules) -> str:
+def _in_favour(figures: Figures, rules: Rules) -> str:
     floors = f"all floors held (reconstruction error {figures.error:.3g})"
     if figures.champion is None:
         return f"no champion yet; {floors}"

@@ -8,34 +8,51 @@ come since.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
+from components.retraining.errors import RetrainingError
+from components.retraining.gate import Figures, Rules
+from components.retraining.typed_json import parse_or_none, plain, read_or_none, write
 from components.settings import Settings
-from components.steps.all_steps import learning_digest
+from components.steps.declared import learning_digest
+from components.storage.digests import text_digest
 from components.storage.files import write_text
-from components.storage.workspace import Workspace, text_digest
+from components.storage.workspace import Workspace
 from components.training.history import History, HistoryError, digest, read_history
 
 NIGHT, COMPARISON, RECORDS = "night.json", "comparison.json", "nightly.jsonl"
 
 
-class RetrainingError(RuntimeError):
-    """A night cannot go on; the message says what to do."""
+@dataclass(frozen=True)
+class Counts:
+    """What became of the histories that were there.
+
+    Attributes:
+        by_source: runs to learn from or held out, by the folder they are of.
+        diverged, duplicates: how many were left out.
+        skipped: how many were of another task, budget or data, by reason.
+        quarantined: each bad run or file with its reasons.
+    """
+
+    by_source: dict[str, int]
+    diverged: int
+    duplicates: int
+    skipped: dict[str, int]
+    quarantined: list[str]
 
 
 @dataclass(frozen=True)
 class Night:
-    """What a night learns from and is judged by; everything JSON-able.
+    """What a night learns from and is judged by: what night.json holds.
 
     Attributes:
         started: local time. settings: digest of those that matter.
         files: path, relative to the workspace, by run id: of the runs to learn from or held out.
-        fingerprints: digest by run id, of every run gathered, bad and diverged ones too.
+        fingerprints: digest by run id, of every run found, bad and diverged ones too.
         sweep, others: run ids that the fit is given; held_out: those that are not fitted.
         histories_digest: of all in `files`. seeds: of the comparison.
-        counts: for people. data_revision: of the DVC version of `files`; empty: none.
+        data_revision: of the DVC version of `files`; empty: none.
     """
 
     started: str
@@ -47,7 +64,7 @@ class Night:
     held_out: list[str]
     histories_digest: str
     seeds: list[int]
-    counts: dict[str, Any] = field(default_factory=dict)
+    counts: Counts
     data_revision: str = ""
 
     @property
@@ -70,6 +87,53 @@ class Night:
             return False
 
 
+@dataclass(frozen=True)
+class NightHistories(Counts):
+    """The same with the totals: `runs` to learn from or held out, `held_out` of them."""
+
+    runs: int
+    held_out: int
+
+
+@dataclass(frozen=True)
+class NightRecord:
+    """A night that ended: what nightly.json holds, and a line of nightly.jsonl.
+
+    Attributes:
+        night: its id. started, ended: local time.
+        decision, reasons, figures, rules: the gate's.
+        champion: the version it was compared with; None: there was none.
+        tests, champion_tests: test metric by seed; None of a run that diverged.
+        histories_digest, data_revision: as of `Night`.
+        seen: digest of all that the night knew, its own comparison runs too.
+        version: of the challenger in the registry.
+    """
+
+    night: str
+    task: str
+    started: str
+    decision: Literal["promoted", "refused"]
+    reasons: list[str]
+    figures: Figures
+    rules: Rules
+    champion: int | None
+    seeds: list[int]
+    tests: dict[str, float | None]
+    champion_tests: dict[str, float | None] | None
+    histories: NightHistories
+    histories_digest: str
+    data_revision: str
+    seen: str
+    version: int
+    ended: str
+
+    @property
+    def summary(self) -> str:
+        """The night in one line."""
+        reasons = "; ".join(self.reasons)
+        return f"lode-{self.task} version {self.version} {self.decision}: {reasons}"
+
+
 def settings_digest(settings: Settings) -> str:
     """Of the settings that a night's outcome depends on."""
     return text_digest(learning_digest(settings), settings.retraining.model_dump())
@@ -81,16 +145,12 @@ def seen_digest(settings: str, fingerprints: dict[str, str]) -> str:
 
 
 def save_night(night: Night, workspace: Workspace, task: str) -> None:
-    path = workspace.night(task) / NIGHT
-    write_text(path, json.dumps(asdict(night), indent=1) + "\n")
+    write(night, workspace.night(task) / NIGHT)
 
 
 def open_night(workspace: Workspace, task: str) -> Night | None:
     """The night that was not finished; None where there is none."""
-    found = read_or_none(workspace.night(task) / NIGHT)
-    if found is None or set(found) != {one.name for one in fields(Night)}:
-        return None
-    return Night(**found)
+    return read_or_none(Night, workspace.night(task) / NIGHT)
 
 
 def this_night(workspace: Workspace, task: str) -> Night:
@@ -110,20 +170,17 @@ def close_night(workspace: Workspace, task: str) -> None:
         (workspace.night(task) / name).unlink(missing_ok=True)
 
 
-def write_record(record: dict[str, Any], workspace: Workspace, task: str) -> None:
+def last_record(workspace: Workspace, task: str) -> NightRecord | None:
+    """The last night that ended; None where there is none, or its record cannot be read."""
+    return read_or_none(NightRecord, workspace.nightly_report(task))
+
+
+def write_record(record: NightRecord, workspace: Workspace) -> None:
     """`nightly.json` is the last night; `nightly.jsonl` has one line for each."""
-    line = json.dumps(record, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    path = workspace.reports(task) / RECORDS
+    line = json.dumps(plain(record), sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path = workspace.reports(record.task) / RECORDS
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    if not lines or json.loads(lines[-1])["night"] != record["night"]:  # else a kill came between
+    last = parse_or_none(NightRecord, lines[-1]) if lines else None
+    if last is None or last.night != record.night:  # else a kill came between
         write_text(path, "\n".join([*lines, line]) + "\n")
-    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(workspace.nightly_report(task), text + "\n")
-
-
-def read_or_none(path: Path) -> Any:
-    """A JSON file's content; None if it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
+    write(record, workspace.nightly_report(record.task), sort_keys=True)

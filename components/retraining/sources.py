@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from components.runs.plan import sweep_plan
 from components.settings import Settings
-from components.steps.all_steps import sweep_plan
 from components.storage.workspace import Workspace
-from components.training.history import History, HistoryError, read_history
-from components.validation import accepted_histories
+from components.training.history import History, HistoryError, history_path, read_history
+from components.training.run import RunSpec
+from components.validation.accepted import accepted_histories
 from components.validation.tables import REQUIRED_META
 
 SWEEP, PILOTS, IMPORTED = "sweep", "pilots", "imported"
+# What runs to learn from have in common. An import need not know of the last two.
+SHARED = ("task", "updates", "points", "train_samples", "data_digest")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A history, the folder it is of (`sweep`, `pilots`, `scheduled`, `nightly`, `imported`) and
+class FoundRun:
+    """A history, the source it is of (`sweep`, `pilots`, `scheduled`, `nightly`, `imported`) and
     its file."""
 
     history: History
@@ -29,8 +31,8 @@ class Found:
 
 
 @dataclass
-class Gathered:
-    """What was found.
+class Sources:
+    """What all sources hold.
 
     Attributes:
         runs: of this task, N and T, each run id once; diverged ones too.
@@ -40,65 +42,61 @@ class Gathered:
         seeds: of every readable run of the task, skipped ones too.
     """
 
-    runs: list[Found] = field(default_factory=list)
+    runs: list[FoundRun] = field(default_factory=list)
     duplicates: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     unreadable: dict[str, str] = field(default_factory=dict)
     seeds: set[int] = field(default_factory=set)
 
 
-def gather(settings: Settings, workspace: Workspace) -> Gathered:
+def read_sources(settings: Settings, workspace: Workspace) -> Sources:
     """Read the accepted sweep, and all files of the other folders.
 
     Raises:
         ValidationError: no validated sweep; run `lode validate` first.
     """
     task = settings.task
-    asked = _asked(settings, workspace)
-    gathered, seen = Gathered(), set()
+    asked = sweep_plan(settings, workspace).template.spec
+    sources, seen = Sources(), set()
     for found in [
         *_sweep(settings, workspace),
-        *_files(PILOTS, workspace.pilots(task), gathered.unreadable),
-        *_files("scheduled", workspace.scheduled(task), gathered.unreadable),
-        *_files("nightly", workspace.nightly(task), gathered.unreadable),
-        *_files(IMPORTED, workspace.imported(task), gathered.unreadable),
+        *_folder(PILOTS, workspace.pilots(task), sources.unreadable),
+        *_folder("scheduled", workspace.scheduled(task), sources.unreadable),
+        *_folder("nightly", workspace.nightly(task), sources.unreadable),
+        *_folder(IMPORTED, workspace.imported(task), sources.unreadable),
     ]:
         history = found.history
         if history.meta["task"] == task:
-            gathered.seeds.add(int(history.meta["seed"]))
-        other = _another(history, asked)
-        if other:
-            gathered.skipped[other] += 1
+            sources.seeds.add(int(history.meta["seed"]))
+        mismatch = _mismatch(history, asked)
+        if mismatch:
+            sources.skipped[mismatch] += 1
         elif history.run_id in seen:
-            gathered.duplicates += 1
+            sources.duplicates += 1
         else:
             seen.add(history.run_id)
-            gathered.runs.append(found)
-    return gathered
+            sources.runs.append(found)
+    return sources
 
 
-def _asked(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    spec = sweep_plan(settings, workspace).template.spec
-    keys = ("task", "updates", "points", "train_samples", "data_digest")
-    return {key: getattr(spec, key) for key in keys}
-
-
-def _another(history: History, asked: dict[str, Any]) -> str:
-    """Why a run is none of these; empty if it is. An import need not know of the last two keys."""
-    for key, value in asked.items():
+def _mismatch(history: History, asked: RunSpec) -> str:
+    """Why a run is not one to learn from; empty if it is."""
+    for key in SHARED:
+        value = getattr(asked, key)
         if key in history.meta and history.meta[key] != value:
             return f"{key} {history.meta[key]} instead of {value}"
     return ""
 
 
-def _sweep(settings: Settings, workspace: Workspace) -> Iterator[Found]:
+def _sweep(settings: Settings, workspace: Workspace) -> Iterator[FoundRun]:
     folder = workspace.histories(settings.task)
     for history in accepted_histories(folder, workspace.validation(settings.task)):
-        yield Found(history, SWEEP, folder / f"{history.run_id}.parquet")
+        yield FoundRun(history, SWEEP, history_path(folder, history.run_id))
 
 
-def _files(source: str, folder: Path, unreadable: dict[str, str]) -> Iterator[Found]:
-    for path in _parquet(folder):
+def _folder(source: str, folder: Path, unreadable: dict[str, str]) -> Iterator[FoundRun]:
+    """The runs of a folder; adds to `unreadable` what are none."""
+    for path in sorted(folder.glob("*.parquet")):
         try:
             history = read_history(path)
         except HistoryError as error:
@@ -108,8 +106,4 @@ def _files(source: str, folder: Path, unreadable: dict[str, str]) -> Iterator[Fo
         if missing:
             unreadable[f"{source}/{path.name}"] = f"metadata keys missing: {', '.join(missing)}"
             continue
-        yield Found(history, source, path)
-
-
-def _parquet(folder: Path) -> Iterable[Path]:
-    return sorted(folder.glob("*.parquet"))
+        yield FoundRun(history, source, path)

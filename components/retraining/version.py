@@ -1,14 +1,15 @@
-"""The DVC version of what a night learns from."""
+"""A night's part: keep a DVC version of what it learns from."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
 
-from components.retraining.histories_versions import VersioningError, snapshot
+from components.retraining.errors import VersioningError
+from components.retraining.histories_versions import snapshot
 from components.retraining.record import save_night, this_night
 from components.settings import Settings
-from components.steps.all_steps import StepResult
+from components.steps.step import StepResult
 from components.storage.workspace import Workspace
 
 
@@ -23,23 +24,13 @@ def record_version(settings: Settings, workspace: Workspace) -> StepResult:
     started, task = time.perf_counter(), settings.task
     night = this_night(workspace, task)
     if night.data_revision:
-        said = f"version {night.data_revision[:12]}"
-        return StepResult("record_version", ran=False, summary=said)
+        return StepResult("record_version", False, f"version {night.data_revision[:12]}")
     files = {run_id: workspace.root / path for run_id, path in night.files.items()}
     try:
         made = snapshot(workspace, task, f"{task}: {len(files)} runs, night {night.id}", files)
     except VersioningError as error:
-        return StepResult(
-            "record_version",
-            ran=False,
-            summary=f"no version of the histories: {error}",
-            seconds=time.perf_counter() - started,
-        )
+        summary = f"no version of the histories: {error}"
+        return StepResult("record_version", False, summary, time.perf_counter() - started)
     save_night(replace(night, data_revision=made.revision), workspace, task)
-    return StepResult(
-        "record_version",
-        ran=bool(made.revision),
-        summary=made.said,
-        facts={"data_revision": made.revision, "pushed": made.pushed},
-        seconds=time.perf_counter() - started,
-    )
+    seconds = time.perf_counter() - started
+    return StepResult("record_version", bool(made.revision), made.summary, seconds)

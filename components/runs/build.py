@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from components.lode.scheduler import load_scheduler
+from components.runs.job import Job
+from components.schedulers.hypergradient import Hypergradient
+from components.schedulers.learning import frozen
 from components.schedulers.parametric import PARAMETRIC, Parametric
+from components.schedulers.pbt import Population
 from components.schedulers.plan import Plan
+from components.schedulers.schedule_free import ScheduleFree
 from components.training.scheduler import Scheduler
-
-if TYPE_CHECKING:
-    from components.runs.job import Job
 
 
 def build(job: Job) -> Scheduler:
@@ -32,8 +34,6 @@ def _plan(job: Job) -> Scheduler:
 
 
 def _lode(job: Job) -> Scheduler:
-    from components.lode.scheduler import load_scheduler
-
     assert job.lode is not None, "scheduler lode needs the folder of a fitted LODE"
     spec = job.spec
     return load_scheduler(
@@ -42,14 +42,10 @@ def _lode(job: Job) -> Scheduler:
 
 
 def _hypergradient(job: Job) -> Scheduler:
-    from components.schedulers.hypergradient import Hypergradient
-
     return Hypergradient(_peak_lr(job))
 
 
 def _learned(job: Job) -> Scheduler:
-    from components.schedulers.learning import frozen
-
     assert job.policy is not None, f"scheduler {job.spec.scheduler} needs the folder of a policy"
     spec = job.spec
     return frozen(
@@ -63,14 +59,10 @@ def _learned(job: Job) -> Scheduler:
 
 
 def _pbt(job: Job) -> Scheduler:
-    from components.schedulers.pbt import Population
-
     return Population(**job.controller)
 
 
 def _schedule_free(job: Job) -> Scheduler:
-    from components.schedulers.schedule_free import ScheduleFree
-
     return ScheduleFree(_peak_lr(job), updates=job.spec.updates)
 
 
@@ -79,7 +71,6 @@ def _peak_lr(job: Job) -> float:
     return job.spec.peak_lr
 
 
-# Methods with heavy imports import them in their builder.
 BUILDERS: dict[str, Callable[[Job], Scheduler]] = {
     **dict.fromkeys(PARAMETRIC, _parametric),
     "hypergradient": _hypergradient,

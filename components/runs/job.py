@@ -1,12 +1,14 @@
-"""A run to do, and where: what is handed to a worker process, a Prefect worker or a Dask task."""
+"""A run to do, and where: what is handed to a worker process, a Prefect worker or a Dask task; and
+who does it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from components.training.history import history_path
+from components.training.history import History, history_path
 from components.training.run import RunSpec
 
 
@@ -39,3 +41,18 @@ class Job:
     @property
     def path(self) -> Path:
         return history_path(self.histories, self.spec.run_id)
+
+
+class RunAll(Protocol):
+    """Who trains: `pool.run_all`, or a stand-in that has the runs done elsewhere.
+
+    Takes and returns what `pool.run_all` does; a job whose history exists is not repeated.
+    """
+
+    def __call__(
+        self,
+        jobs: Iterable[Job],
+        *,
+        workers: int | None = None,
+        on_history: Callable[[Job, History], None] = ...,
+    ) -> list[History]: ...

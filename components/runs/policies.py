@@ -4,32 +4,52 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import Any
 
+from components.runs.execute import load_data, pick_device
+from components.runs.job import Job
 from components.runs.progress import progress
+from components.schedulers import learning
+from components.schedulers.policy import Learned, PolicyError, save_policy
 from components.settings import Settings
-from components.steps.all_steps import StepResult, sweep_plan
 from components.storage.workspace import Workspace
+from components.tasks import catalog
 from components.training.threads import one_thread
 
-if TYPE_CHECKING:
-    from components.runs.job import Job
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """A policy of a workspace: its `digest`, what learning it took, whether it was learned now."""
+
+    digest: str
+    episodes: int
+    learning_updates: int
+    ran: bool
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"policy {self.digest}, learned on {self.episodes} trainings "
+            f"({self.learning_updates} updates)"
+        )
 
 
 def learn_policy(
     settings: Settings,
     workspace: Workspace,
+    job: Job,
     scheduler: str,
     episodes: int | None = None,
     seed: int = 0,
-) -> StepResult:
+) -> PolicyResult:
     """Learn a policy for `settings.task` into `models/<scheduler>/<task>/`.
 
     Does nothing if a valid policy is there that was learned with the same settings; a killed
     learning goes on where it was.
 
     Args:
+        job: a template of these settings: device, data and samples of the child trainings.
         scheduler: `rl-controller` or `gns`.
         episodes: child trainings of `training.updates` each; None: the method's default. They
             start at rates drawn from the range of `sweep.peak_lrs`.
@@ -37,16 +57,10 @@ def learn_policy(
     Raises:
         PolicyError: impossible arguments.
     """
-    from components.runs.execute import load_data, pick_device
-    from components.schedulers import learning
-    from components.schedulers.policy import PolicyError, save_policy
-    from components.tasks import catalog
-
     started, folder = time.perf_counter(), workspace.policy(scheduler, settings.task)
-    job = sweep_plan(settings, workspace).template
     count = learning.METHODS[scheduler].episodes if episodes is None else episodes
     peaks = settings.sweep.peak_lrs
-    wanted = {
+    wanted: dict[str, Any] = {
         "episodes": count,
         "seed": seed,
         "updates": settings.training.updates,
@@ -54,16 +68,12 @@ def learn_policy(
         "train_samples": job.spec.train_samples,
         "data_digest": job.spec.data_digest,
     }
-    try:
-        found = learning.load(scheduler, folder, settings.task)
-        if all(found.learning.get(key) == value for key, value in wanted.items()):
-            return _result(found.learning, found.digest, ran=False, started=started)
-    except PolicyError:
-        pass  # none, or one that has to be replaced
+    found = _found(scheduler, settings, workspace, wanted)
+    if found is not None:
+        return _result(found, False, started)
     workspace.check_writable()
-    data = load_data(
-        settings.task, workspace.data, job.spec.train_samples, str(pick_device(job.device))
-    )
+    device = str(pick_device(job.device))
+    data = load_data(settings.task, workspace.data, job.spec.train_samples, device)
     # as many threads as a run of the sweep has: the same bits whatever the machine's cores
     with one_thread(), progress(f"{scheduler} {settings.task}", count) as advance:
         policy, summary = learning.learn(
@@ -79,8 +89,7 @@ def learn_policy(
             on_episode=_teller(advance),
         )
     save_policy(policy, folder, scheduler=scheduler, task=settings.task, learning=summary | wanted)
-    found = learning.load(scheduler, folder, settings.task)
-    return _result(found.learning, found.digest, ran=True, started=started)
+    return _result(learning.load(scheduler, folder, settings.task), True, started)
 
 
 def policy_job(
@@ -91,14 +100,23 @@ def policy_job(
     Raises:
         PolicyError: no policy there, or a damaged one; says which command learns one.
     """
-    from components.schedulers.learning import load
-
     folder = workspace.policy(scheduler, template.spec.task)
-    digest = load(scheduler, folder, template.spec.task).digest
+    digest = learning.load(scheduler, folder, template.spec.task).digest
     spec = replace(
         template.spec, scheduler=scheduler, peak_lr=initial_lr, seed=seed, scheduler_digest=digest
     )
     return replace(template, spec=spec, policy=folder)
+
+
+def _found(
+    scheduler: str, settings: Settings, workspace: Workspace, wanted: dict[str, Any]
+) -> Learned | None:
+    try:
+        found = learning.load(scheduler, workspace.policy(scheduler, settings.task), settings.task)
+    except PolicyError:  # none, or one that has to be replaced
+        return None
+    same = all(found.learning.get(key) == value for key, value in wanted.items())
+    return found if same else None
 
 
 def _teller(advance: Callable[[int, str], None]) -> Callable[[dict[str, float]], None]:
@@ -108,10 +126,6 @@ def _teller(advance: Callable[[int, str], None]) -> Callable[[dict[str, float]],
     )
 
 
-def _result(summary: dict, digest: str, *, ran: bool, started: float) -> StepResult:
-    text = (
-        f"policy {digest}, learned on {summary['episodes']} trainings "
-        f"({summary['learning_updates']} updates)"
-    )
-    facts = {"digest": digest, "learning_updates": summary["learning_updates"]}
-    return StepResult("learn", ran, text, facts, time.perf_counter() - started)
+def _result(found: Learned, ran: bool, started: float) -> PolicyResult:
+    said, seconds = found.learning, time.perf_counter() - started
+    return PolicyResult(found.digest, said["episodes"], said["learning_updates"], ran, seconds)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Protocol
 
 from components.runs.execute import execute
 from components.runs.job import Job
@@ -18,21 +17,6 @@ from components.training.history import History
 
 class WorkerDiedError(RuntimeError):
     """A worker process was killed from outside; finished runs are kept."""
-
-
-class RunAll(Protocol):
-    """Who trains: `run_all` here, or a stand-in that has the runs done elsewhere.
-
-    Takes and returns what `run_all` does; a job whose history exists is not repeated.
-    """
-
-    def __call__(
-        self,
-        jobs: Iterable[Job],
-        *,
-        workers: int | None = None,
-        on_history: Callable[[Job, History], None] = ...,
-    ) -> list[History]: ...
 
 
 def run_all(

@@ -1,43 +1,129 @@
-"""How a step knows that its output is finished and still belongs to its input.
+"""How a step knows that its output is finished and still belongs to what it was made from.
 
-A step leaves `.lode/stamps/<task>/<step>.json`: the digest of what went in, and the SHA-256 of
-every file that came out. The runs of a sweep need none: their names are digests.
+A step leaves `.lode/stamps/<task>/<step>.json`: the settings it depends on, digests of the code
+that did the work and of what it read, and the SHA-256 of every file that came out. What differs
+next time is why it runs again, and is said.
 """
 
 from __future__ import annotations
 
+import ast
 import json
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from components.steps.declared import values
+from components.storage.digests import file_digest, text_digest
 from components.storage.files import write_text
-from components.storage.workspace import Workspace, file_digest
+from components.storage.modules import imported_modules
+from components.storage.workspace import Workspace
+from components.training.history import digest, read_history
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+    from components.steps.step import Step
+
+# Rooms that move data and compute nothing: a change there makes no other result.
+NOT_COMPUTING = ("settings", "storage", "steps")
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+SHOWN = 3  # of what has changed; the rest is counted
+Stamp = dict[str, dict[str, Any]]  # settings, code, read, written; each by name
 
 
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def stamp_path(workspace: Workspace, task: str, name: str) -> Path:
+    return workspace.state / "stamps" / task / f"{name}.json"
 
 
-def stamp_path(workspace: Workspace, task: str, step: str) -> Path:
-    return workspace.state / "stamps" / task / f"{step}.json"
-
-
-def write_stamp(
-    workspace: Workspace, task: str, step: str, inputs: str, outputs: list[Path]
-) -> None:
-    """Say that `step` turned `inputs` (a digest) into `outputs`, as they are now."""
-    files = {str(path.relative_to(workspace.root)): file_digest(path) for path in outputs}
-    text = json.dumps({"inputs": inputs, "outputs": files}, indent=1)
-    write_text(stamp_path(workspace, task, step), text)
-
-
-def is_current(
-    workspace: Workspace, task: str, step: str, inputs: str, outputs: list[Path]
-) -> bool:
-    """Whether `outputs` are all there, unchanged, and made from `inputs`."""
+def why_stale(step: Step, settings: Settings, workspace: Workspace) -> str | None:
+    """What makes the step run: None if its finished output is there; empty if it never ran."""
     try:
-        stamp = read_json(stamp_path(workspace, task, step))
-        files = {str(path.relative_to(workspace.root)): file_digest(path) for path in outputs}
-    except (FileNotFoundError, ValueError):
-        return False
-    return bool(stamp["inputs"] == inputs and stamp["outputs"] == files)
+        before = json.loads(stamp_path(workspace, settings.task, step.name).read_text("utf-8"))
+        missing = {"settings", "code", "read", "written"} - set(before)
+    except (OSError, ValueError, TypeError):
+        return ""
+    if missing:  # of an earlier version
+        return "made by another version"
+    try:
+        now = _stamp(step, settings, workspace)
+    except (OSError, ValueError, RuntimeError, KeyError):  # what comes before is not there yet
+        return "what it needs or made is missing or damaged"
+    changed = [name for part in now for name in _differing(before[part], now[part])]
+    return _have_changed(changed) if changed else None
+
+
+def write_stamp(step: Step, settings: Settings, workspace: Workspace) -> None:
+    """Say that the step made what is there now, of what is there now."""
+    text = json.dumps(_stamp(step, settings, workspace), indent=1, sort_keys=True)
+    write_text(stamp_path(workspace, settings.task, step.name), text + "\n")
+
+
+def code_of(module: str) -> dict[str, str]:
+    """Digest by name of every module of a computing room that `module` imports, itself included.
+
+    Of the syntax tree without docstrings: comments and formatting make no other result.
+    """
+    found = imported_modules(module, barred=NOT_COMPUTING)
+    return {name: _meaning(source) for name, source in found.items() if "." in name}
+
+
+def rooms_of(module: str) -> list[str]:
+    """The rooms of those modules, as paths; for the step's own room its file alone."""
+    own = f"{module.replace('.', '/')}.py"
+    rooms = {"/".join(name.split(".")[:2]) for name in code_of(module) if name != module}
+    return sorted([own, *rooms])
+
+
+def _stamp(step: Step, settings: Settings, workspace: Workspace) -> Stamp:
+    def relative(path: Path) -> str:
+        return path.relative_to(workspace.root).as_posix()
+
+    read = {
+        relative(one.place(workspace, settings.task)): content(one.files(settings, workspace))
+        for one in step.reads
+    }
+    written = {
+        relative(path): file_digest(path)
+        for one in step.writes
+        for path in one.files(settings, workspace)
+    }
+    return {
+        "settings": values(settings, step.settings),
+        "code": code_of(step.module),
+        "read": read,
+        "written": written,
+    }
+
+
+def content(files: Sequence[Path]) -> str:
+    """What files say; histories without their timings, so that a repeated run is the same run."""
+    histories = [path for path in files if path.suffix == ".parquet"]
+    others = [path for path in files if path.suffix != ".parquet"]
+    facts = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in histories)
+    return text_digest(_histories(facts), sorted((p.name, file_digest(p)) for p in others))
+
+
+@lru_cache(maxsize=32)  # several steps read the same folder
+def _histories(files: tuple[tuple[Path, int, int], ...]) -> str:
+    return digest(read_history(path) for path, _, _ in files)
+
+
+@lru_cache(maxsize=1024)
+def _meaning(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body.pop(0)
+    return text_digest(ast.dump(tree))
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    names = sorted({*before, *now})
+    return [name for name in names if before.get(name, ...) != now.get(name, ...)]
+
+
+def _have_changed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{shown}{more} {'has' if len(names) == 1 else 'have'} changed"

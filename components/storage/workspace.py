@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -96,6 +94,24 @@ class Workspace:
     def page(self, task: str) -> Path:
         return self.reports(task) / "index.html"
 
+    def run_table(self, task: str) -> Path:
+        """One row per run of sweep and evaluation."""
+        return self.reports(task) / "runs.parquet"
+
+    def figures(self, task: str) -> Path:
+        return self.reports(task) / "figures"
+
+    def data_docs(self, task: str) -> Path:
+        """Great Expectations' pages."""
+        return self.reports(task) / "data_docs"
+
+    def database(self, uri: str) -> str:
+        """A database's or server's address; a relative SQLite path is meant from the root."""
+        prefix = "sqlite:///"
+        if uri.startswith(prefix):
+            return prefix + str(self.root / uri.removeprefix(prefix))
+        return uri
+
     @property
     def artifacts(self) -> Path:
         """Where MLflow keeps artifacts when it writes to a local database."""
@@ -144,14 +160,3 @@ def git_revision(root: Path) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "none"
     return described.stdout.strip()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def text_digest(*parts: object) -> str:
-    """SHA-256 (hex) of JSON-able values."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -8,57 +8,16 @@ questions, finds the answers on disk and goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 
 import optuna
 
 from components.evaluation.ranking import worst_validation, worth
-from components.runs.job import Job
-from components.runs.pool import RunAll, run_all
+from components.runs.job import Job, RunAll
+from components.runs.plan import SweepPlan
+from components.runs.pool import run_all
 from components.training.history import History
 
 TPE_ROUND = 4  # configurations asked at once; times the seeds, enough to keep workers busy
-
-
-@dataclass(frozen=True)
-class SweepPlan:
-    """What to sweep; `template` is a job whose scheduler, peak lr and seed are replaced.
-
-    `sampler`: `grid` (every scheduler × peak lr, the paper's) or `tpe` (`trials` configurations,
-    peak lr log-uniform between the smallest and the largest of `peak_lrs`).
-    """
-
-    template: Job
-    sampler: str
-    schedulers: tuple[str, ...]
-    peak_lrs: tuple[float, ...]
-    seeds: tuple[int, ...]
-    trials: int
-
-    @property
-    def configurations(self) -> int:
-        grid = len(self.schedulers) * len(self.peak_lrs)
-        return grid if self.sampler == "grid" else self.trials
-
-    def jobs(self, scheduler: str, peak_lr: float) -> list[Job]:
-        """The runs of one configuration, one per seed."""
-        spec = self.template.spec
-        return [
-            replace(
-                self.template,
-                spec=replace(spec, scheduler=scheduler, peak_lr=peak_lr, seed=seed),
-            )
-            for seed in self.seeds
-        ]
-
-    def grid_jobs(self) -> list[Job]:
-        """Every run of the grid, in a fixed order."""
-        return [
-            job
-            for scheduler in self.schedulers
-            for peak_lr in self.peak_lrs
-            for job in self.jobs(scheduler, peak_lr)
-        ]
 
 
 def run_sweep(

@@ -14,9 +14,9 @@ import pandas as pd
 
 from components.training.history import History
 from components.validation.checks import Checker
+from components.validation.errors import ValidationError
 from components.validation.suite import any_run_suites
 from components.validation.tables import Sweep, points_table, run_rows
-from components.validation.validate import ValidationError
 from components.validation.verdict import BadRun, quarantined
 from components.validation.wording import listing
 

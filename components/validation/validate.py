@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from components.storage.files import write_text
-from components.training.history import History, HistoryError, digest, history_path, read_history
 from components.validation import docs
 from components.validation.checks import Checker, Outcome
+from components.validation.errors import ValidationError
 from components.validation.tables import Sweep, Tables, read_tables
-from components.validation.verdict import ValidationResult, judge
+from components.validation.verdict import ValidationResult, decide
 
 REPORT = "validation.json"
 DOCS = "data_docs"
-
-
-class ValidationError(ValueError):
-    """The histories cannot be learned from; the message names runs, rows and remedy."""
 
 
 def validate(
@@ -75,7 +71,7 @@ def validate(
         raise ValidationError(f"{folder}: no histories to validate; run `lode sweep` first")
     tables = read_tables(paths, declared)
     checker = Checker()
-    result = judge(tables, declared, checker)
+    result = decide(tables, declared, checker)
     write_text(report_dir / REPORT, _report(result, declared, tables))
     docs.write(checker, result, report_dir / DOCS)
     if not result.success:
@@ -85,40 +81,6 @@ def validate(
             f"all rows: {report_dir / REPORT}, pages: {report_dir / DOCS / 'index.html'}"
         )
     return result
-
-
-def accepted_histories(folder: Path, report: Path) -> list[History]:
-    """The histories that validation accepted, by run id.
-
-    Args:
-        folder: `data/histories/<task>`.
-        report: the `validation.json` of that folder.
-
-    Raises:
-        ValidationError: no validation.json, or it did not pass, or the histories changed since.
-        HistoryError: an accepted history cannot be read any more.
-    """
-    try:
-        verdict = json.loads(Path(report).read_text(encoding="utf-8"))
-        accepted, expected = verdict["accepted"], verdict["histories_digest"]
-    except FileNotFoundError:
-        raise ValidationError(f"{report}: no such file; run `lode validate` first") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValidationError(
-            f"{report}: not a validation report ({error!r}); run `lode validate` again"
-        ) from None
-    if not verdict["success"]:
-        reasons = "\n  - ".join(verdict["stopped_by"])
-        raise ValidationError(f"{report}: validation did not pass:\n  - {reasons}")
-    try:
-        histories = [read_history(history_path(Path(folder), run_id)) for run_id in accepted]
-    except HistoryError as error:
-        raise ValidationError(f"{error}; then run `lode validate` again") from None
-    if digest(histories) != expected:
-        raise ValidationError(
-            f"{folder}: histories changed since {report} was written; run `lode validate` again"
-        )
-    return histories
 
 
 def _report(result: ValidationResult, declared: Sweep, tables: Tables) -> str:

@@ -72,7 +72,7 @@ class ValidationResult:
         return "\n  ".join([head, *(bad.describe() for bad in self.quarantined)])
 
 
-def judge(tables: Tables, declared: Sweep, checker: Checker) -> ValidationResult:
+def decide(tables: Tables, declared: Sweep, checker: Checker) -> ValidationResult:
     """Run the suites, the last one over what they leave of the sweep."""
     frames = {
         "files": tables.files,

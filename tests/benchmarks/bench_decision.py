@@ -24,6 +24,7 @@ import statistics
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,10 +32,18 @@ from bench_fit import machine, short_fit, synthetic
 
 from components.lode.algorithm1 import decide
 from components.lode.control import improve
-from components.lode.judge import Judge, held, with_start
-from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
+from components.lode.judge import Judge, held
+from components.lode.judge_fit import Runs, fit_judge
 from components.lode.model import LODE
-from components.lode.scheduler import CONTROLLERS, LODEScheduler
+from components.lode.opening import with_start
+from components.lode.scheduler import LODEScheduler
+from components.lode.settings import (
+    CONTROLLERS,
+    DEFAULT,
+    PAPER,
+    ControllerSettings,
+    JudgeSettings,
+)
 from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
@@ -78,15 +87,16 @@ def decision_times(
 ) -> tuple[list[float], list[float]]:
     """Wall and CPU milliseconds of so many decisions on windows of synthetic runs, and 5 before."""
     series = synthetic(points)
-    plan = with_start(series[0, :, 2])
+    plan, asked = with_start(series[0, :, 2]), ControllerSettings()
+    drawn: dict[str, Any] = {"n": asked.n, "sigma": asked.sigma}
     wall, cpu = [], []
     for call in range(-5, calls):
         rng, window = np.random.default_rng([0, call + 5]), series[call % len(series), :mu]
         began, began_cpu = time.perf_counter(), time.process_time()
         if judge is None:
-            decide(lode, window, point=mu, points=points, rng=rng)
+            decide(lode, window, point=mu, points=points, horizon=None, rng=rng, **drawn)
         else:
-            improve(lode, judge, window, plan, mu=mu, rng=rng)
+            improve(lode, judge, window, plan, mu=mu, caution=asked.caution, rng=rng, **drawn)
         took, took_cpu = time.perf_counter() - began, time.process_time() - began_cpu
         if call >= 0:
             wall.append(1e3 * took)
@@ -125,7 +135,7 @@ def share(
         return time.process_time() - began, outcome
 
     def fresh(seed: int) -> LODEScheduler:
-        controller = "paper" if judge is None else "default"
+        controller = PAPER if judge is None else DEFAULT
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that N is not the fit's, which costs nothing
             return LODEScheduler(
@@ -169,7 +179,7 @@ def a_lode(arguments: argparse.Namespace) -> LODE:
 
 
 def a_judge(arguments: argparse.Namespace) -> Judge | None:
-    if arguments.controller == "paper":
+    if arguments.controller == PAPER:
         return None
     if (arguments.lode / "judge.json").exists():
         return Judge.load(arguments.lode)
@@ -181,14 +191,14 @@ def a_judge(arguments: argparse.Namespace) -> Judge | None:
         np.arange(100) % 5,
         np.arange(100) // 5,
     )
-    return fit_judge(runs, JudgeFitConfig(updates=max(2, arguments.warm_up // 10)))
+    return fit_judge(runs, JudgeSettings(updates=max(2, arguments.warm_up // 10)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--controller", choices=CONTROLLERS, default="default")
+    parser.add_argument("--controller", choices=CONTROLLERS, default=DEFAULT)
     parser.add_argument("--lode", type=Path, default=Path("models/lode/mnist1d-cnn"))
     parser.add_argument("--warm-up", type=int, default=600, help="updates of a short fit")
     parser.add_argument("--calls", type=int, default=200)

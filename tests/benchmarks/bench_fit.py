@@ -42,7 +42,9 @@ import torch
 from components.lode import fit as fitting
 from components.lode import kernels
 from components.lode.channels import Channels
+from components.lode.fit_data import FitData
 from components.lode.model import LODE, LODEConfig
+from components.lode.settings import FitSettings
 from components.lode.solver import dopri5
 from components.runs.execute import device_name
 from components.schedulers.names import PAPER_SCHEDULERS
@@ -112,8 +114,8 @@ def prepared(
         Channels.measure(list(series)), points, solver=solver, solver_steps=solver_steps
     )
     # A run's last updates: the weights hardly move, so the cost is that of fitted dynamics.
-    settings = fitting.FitConfig(updates=updates, batch_size=batch, held_out_seeds=0)
-    nothing_held_out = fitting._Data(series, np.zeros(len(series), bool), 0)
+    settings = FitSettings(updates=updates, batch_size=batch, held_out_seeds=0)
+    nothing_held_out = FitData(series, np.zeros(len(series), bool), 0)
     training = Updates(
         config, settings, nothing_held_out, max(2, points // 20), Path(tempfile.gettempdir())
     )

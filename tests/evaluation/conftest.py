@@ -1,12 +1,16 @@
 """`synthetic`: the generator of made-up histories beside this file, as a module."""
 
 import importlib.util
-import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from components.evaluation.evaluate import evaluate, write_evaluation
+from components.evaluation.results import Evaluation
+
+SEEDS = range(100, 106)
 
 
 @pytest.fixture(scope="session")
@@ -20,44 +24,41 @@ def synthetic() -> ModuleType:
 
 
 @pytest.fixture
-def folders(synthetic: Any, tmp_path: Path) -> dict[str, Path]:
-    """A finished sweep, comparison and fit on disk, by the names of `evaluate`'s arguments."""
-    return make_folders(synthetic, tmp_path)
+def given(synthetic: Any) -> dict[str, Any]:
+    """A finished sweep, comparison, fit and pilots, by the names of `evaluate`'s arguments."""
+    return make_given(synthetic)
 
 
-def make_folders(synthetic: Any, root: Path) -> dict[str, Path]:
-    errors = {
-        part: {
-            channel: {"mean": mean, "std": 0.01, "runs": 12}
-            for channel in ("train_loss", "val_metric", "log_lr")
-        }
-        for part, mean in (("fitted", 0.111), ("held_out", 0.222))
-    }
-    fit = {
-        "settings": {"held_out_seeds": 1},
-        "histories": 36,
-        "held_out": 12,
-        "table_a1": {"5%": errors, "50%": errors},
-        "rank": {
-            "all": {"rank": 3, "of": 36, "metric": 0.94, "best": 0.95},
-            "held_out": {"rank": 1, "of": 12, "metric": 0.95, "best": 0.95},
-        },
-    }
+def make_given(synthetic: Any) -> dict[str, Any]:
     sweep = synthetic.sweep()
-    (root / "report").mkdir(parents=True)
-    (root / "report" / "pilots.json").write_text(json.dumps(synthetic.pilots()))
     return {
-        "sweep_dir": synthetic.write(sweep, root / "sweep"),
-        "scheduled_dir": synthetic.write(synthetic.scheduled(), root / "scheduled"),
-        "lode_dir": synthetic.write_lode(sweep, fit, root / "lode"),
-        "report_dir": root / "report",
+        "task": synthetic.TASK,
+        "seeds": SEEDS,
+        "sweep": sweep,
+        "chosen": synthetic.chosen(),
+        "runs": synthetic.scheduled(),
+        "fit": synthetic.fit(),
+        "pilots": synthetic.pilots(),
+        "trajectories": synthetic.trajectories(sweep),
+    }
+
+
+@pytest.fixture
+def given_finer(synthetic: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """The same with a finer search, which chose OneCycle at a peak of its own."""
+    fresh = [synthetic.history("onecycle", 0.07, seed, level=0.948) for seed in SEEDS]
+    return {
+        **given,
+        "chosen": {**given["chosen"], "finer-search": ("onecycle", 0.07)},
+        "finer": synthetic.finer(),
+        "runs": [*given["runs"], *fresh],
     }
 
 
 @pytest.fixture(scope="session")
-def finished(synthetic: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, Path]:
+def finished(synthetic: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Path]:
     """An evaluation and its report folder, to read only."""
-    from components.evaluation.evaluate import evaluate
-
-    folders = make_folders(synthetic, tmp_path_factory.mktemp("finished"))
-    return evaluate(synthetic.TASK, **folders, seeds=range(100, 106)), folders["report_dir"]
+    given, folder = make_given(synthetic), tmp_path_factory.mktemp("finished")
+    found = evaluate(**given)
+    write_evaluation(found, given["sweep"], given["runs"], given["trajectories"], folder)
+    return found, folder

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from components.training.history import COMPLETED, DIVERGED, History, write_history
+from components.evaluation.results import (
+    BaselinePlan,
+    ErrorEntry,
+    Finalist,
+    FitSummary,
+    Gain,
+    PilotResult,
+    Rank,
+    RankEntry,
+)
+from components.evaluation.trajectories import Trajectories
+from components.training.history import COMPLETED, DIVERGED, History
 from components.training.run import RunSpec, log_steps
 
 TASK, UPDATES, POINTS = "mnist1d-cnn", 400, 40
@@ -104,35 +114,76 @@ def sweep(seeds: range = range(3)) -> list[History]:
 
 def scheduled(seeds: range = range(100, 106), **options: object) -> list[History]:
     """The comparison's runs, at the peaks that `sweep()`'s validation chooses."""
-    best = {"constant": 0.01, "cosine": 0.01, "exp-decay": 0.01, "onecycle": 0.05, "lode": None}
     return [
         history(
-            s,
-            p,
+            scheduler,
+            peak,
             seed,
             sharpness=True,
-            digest="0123456789abcdef" if s == "lode" else None,
+            digest="0123456789abcdef" if scheduler == "lode" else None,
             **options,
         )  # type: ignore[arg-type]
-        for s, p in best.items()
+        for scheduler, peak in chosen().values()
         for seed in seeds
     ]
 
 
-def pilots(adopted: bool = True) -> dict:
-    """What `lode pilot` leaves, as far as the report reads it."""
+def chosen() -> dict[str, tuple[str, float | None]]:
+    """The rows: each scheduler at the peak that `sweep()`'s validation chooses."""
+    best = {"constant": 0.01, "cosine": 0.01, "exp-decay": 0.01, "onecycle": 0.05, "lode": None}
+    return {name: (name, peak) for name, peak in best.items()}
+
+
+def finer(peak: float = 0.07, level: float = 0.96, seeds: range = range(3)) -> list[History]:
+    """The runs of a finer search whose best is OneCycle at `peak`."""
+    others = [history("cosine", p, seed) for p in (0.008, 0.02) for seed in seeds]
+    return others + [history("onecycle", peak, seed, level=level) for seed in seeds]
+
+
+def pilots(adopted: bool = True) -> PilotResult:
+    """What `lode pilot` leaves."""
     shapes = [[0.01 * k] * (POINTS + 1) for k in (1, 2, 3)]
-    return {
-        "runs": 100,
-        "diverged": 1,
-        "seconds": 240.0,
-        "adopted": adopted,
-        "budget": {"finer": 8, "explore": 13, "propose": 12, "screen": 5, "confirm": 18},
-        "baseline": {"scheduler": "onecycle", "peak_lr": 0.05, "plan": [0.05] * (POINTS + 1)},
-        "gain": {"mean": 0.0116, "error": 0.002, "n": 18},
-        "finalists": [{"plan": plan, "screened": 0.9} for plan in shapes],
-        "plan": shapes[0],
+    return PilotResult(
+        runs=100,
+        diverged=1,
+        seconds=240.0,
+        run_ids=["a" * 16, "b" * 16],
+        budget={"finer": 8, "explore": 13, "propose": 12, "screen": 5, "confirm": 18},
+        peaks=[0.02, 0.125],
+        baseline=BaselinePlan("onecycle", 0.05, [0.05] * (POINTS + 1)),
+        finalists=[Finalist(plan, 0.9) for plan in shapes],
+        finalist=shapes[0],
+        gain=Gain(0.0116, 0.002, 18),
+        adopted=adopted,
+        plan=shapes[0] if adopted else [],
+    )
+
+
+def fit() -> FitSummary:
+    """What a LODE's config says of its fit."""
+    errors = {
+        part: {
+            channel: ErrorEntry(mean, 0.01, 12)
+            for channel in ("train_loss", "val_metric", "log_lr")
+        }
+        for part, mean in (("fitted", 0.111), ("held_out", 0.222))
     }
+    return FitSummary(
+        settings={"held_out_seeds": 1, "peak_lr": 0.02},
+        histories=36,
+        fitted=24,
+        held_out=12,
+        errors=[(250, 0.2), (300, 0.1)],
+        table_a1={"5%": errors, "50%": errors},
+        rank=Rank(RankEntry(3, 36, 0.94, 0.95), RankEntry(1, 12, 0.95, 0.95)),
+    )
+
+
+def trajectories(runs: list[History]) -> Trajectories:
+    """A run of the best configuration beside predictions that are a little too good."""
+    drawn = next(h for h in runs if h.configuration == ("onecycle", 0.05) and h.meta["seed"] == 2)
+    predicted = drawn.series() * np.array([0.9, 1.01, 1.0])
+    return Trajectories(drawn, {5: (2, predicted), 50: (20, predicted)}, held_out=True)
 
 
 def decisions() -> list[dict]:
@@ -141,31 +192,3 @@ def decisions() -> list[dict]:
         {"point": point, "predicted": 0.9 + 0.01 * i, "kept": None if i == 1 else "no gain"}
         for i, point in enumerate((10, 20, 30))
     ]
-
-
-def write(histories: list[History], folder: Path) -> Path:
-    for one in histories:
-        write_history(one, folder)
-    return folder
-
-
-def write_lode(histories: list[History], fit: dict, folder: Path) -> Path:
-    """A real LODE of random weights that has seen nothing."""
-    import torch
-
-    from components.lode.channels import Channels
-    from components.lode.model import LODE, LODEConfig
-
-    columns = ["train_loss", "val_metric", "lr"]
-    series = [h.points[columns].to_numpy(copy=True) for h in histories]
-    config = LODEConfig(
-        Channels.measure(series),
-        POINTS,
-        task=TASK,
-        fit=fit,
-        initial_schedule=tuple(series[0][:, 2].tolist()),
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        LODE(config).save(folder)
-    return folder

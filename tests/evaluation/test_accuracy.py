@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from components.evaluation.accuracy import results
+from components.evaluation.accuracy import scheduler_entry
 from components.evaluation.errors import EvaluationError
 from components.evaluation.ranking import (
     best_configuration,
@@ -10,6 +10,8 @@ from components.evaluation.ranking import (
     configurations,
     ranked_peaks,
 )
+from components.evaluation.results import Price
+from components.evaluation.rows import distinct, group_runs
 from components.evaluation.walltime import relative_cost, seconds_per_epoch, total_seconds
 
 
@@ -83,19 +85,29 @@ def test_a_sweep_without_validation_values_says_so(synthetic):
         best_configurations([run])
 
 
-def test_results_are_means_over_completed_seeds(synthetic):
-    runs = synthetic.scheduled()
-    runs = [r for r in runs if not (r.meta["scheduler"] == "cosine" and r.meta["seed"] == 103)]
+def test_an_entry_is_of_the_completed_seeds(synthetic):
+    runs = [synthetic.history("cosine", 0.01, s, sharpness=True) for s in (105, 100, 101, 104)]
     runs.append(synthetic.history("cosine", 0.01, 103, diverged=True))
-    found = results(runs)
-    assert list(found) == ["constant", "cosine", "exp-decay", "onecycle", "lode"]
-    cosine = found["cosine"]
-    assert (cosine.diverged, cosine.test.n, cosine.test_by_seed[103]) == (1, 5, None)
-    assert list(cosine.test_by_seed) == [100, 101, 102, 103, 104, 105]
+    price = Price(search=9, learning=0.0, factor=1.0, note="")
+    cosine = scheduler_entry(runs, seconds_per_epoch(runs), price)
+    assert (cosine.scheduler, cosine.peak_lr, cosine.price) == ("cosine", 0.01, price)
+    assert (cosine.diverged, cosine.test.n, cosine.test_by_seed["103"]) == (1, 4, None)
+    assert list(cosine.test_by_seed) == ["100", "101", "103", "104", "105"]
     values = [v for v in cosine.test_by_seed.values() if v is not None]
-    assert cosine.test.mean == pytest.approx(sum(values) / 5)
-    assert cosine.sharpness.n == 5 and cosine.sharpness_residual == 1e-4
-    assert found["lode"].peak_lr is None
+    assert cosine.test.mean == pytest.approx(sum(values) / 4)
+    assert cosine.sharpness.n == 4 and cosine.sharpness_residual == 1e-4
+    assert cosine.relative_cost == 1.0
+
+
+def test_each_row_has_the_runs_of_its_configuration(synthetic):
+    rows = group_runs(synthetic.scheduled(), synthetic.chosen(), range(100, 106))
+    assert list(rows) == ["constant", "cosine", "exp-decay", "onecycle", "lode"]
+    for row, runs in rows.items():
+        assert {h.configuration for h in runs} == {synthetic.chosen()[row]}
+        assert [h.meta["seed"] for h in runs] == list(range(100, 106))
+    both = {"onecycle": ("onecycle", 0.05), "finer-search": ("onecycle", 0.05)}
+    shared = group_runs(synthetic.scheduled(), both, [100])
+    assert shared["onecycle"] == shared["finer-search"] and len(distinct(shared)) == 1
 
 
 def test_walltime(synthetic):

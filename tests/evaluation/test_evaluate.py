@@ -1,43 +1,67 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 
 from components.evaluation.errors import EvaluationError
-from components.evaluation.evaluate import SCHEMA_VERSION, evaluate
-from components.evaluation.report import table_rows
-from components.training.history import HistoryError, history_path, read_histories
+from components.evaluation.evaluate import evaluate, write_evaluation
+from components.evaluation.result_tables import result_table
+from components.evaluation.results import (
+    SCHEMA_VERSION,
+    Evaluation,
+    FitSummary,
+    PilotResult,
+    Quarantined,
+    TrajectoryEntry,
+    ValidationSummary,
+)
 
 SEEDS = range(100, 106)
 
 
-def run(synthetic, folders, **options):
-    return evaluate(synthetic.TASK, **folders, **{"seeds": SEEDS, **options})
+def written(given, folder):
+    """Evaluate and write everything to a folder."""
+    found = evaluate(**given)
+    write_evaluation(found, given["sweep"], given["runs"], given["trajectories"], folder)
+    return found
 
 
 def files(folder):
     return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_writes_everything_and_returns_what_it_wrote(synthetic, folders):
-    evaluation = run(synthetic, folders, command="lode evaluate")
-    report = folders["report_dir"]
-    assert json.loads((report / "evaluation.json").read_text()) == evaluation
-    assert evaluation["schema"] == SCHEMA_VERSION
-    assert evaluation["best_baseline"] == "onecycle"
-    assert list(evaluation["schedulers"]) == ["constant", "cosine", "exp-decay", "onecycle", "lode"]
-    lode = evaluation["schedulers"]["lode"]
-    assert list(lode["test_by_seed"]) == [str(seed) for seed in SEEDS]
-    assert lode["test"]["n"] == 6 and lode["relative_cost"] > 1.1
-    pair = evaluation["comparisons"]["lode"]["onecycle"]
-    assert pair["mean"] == pytest.approx(
-        lode["test"]["mean"] - evaluation["schedulers"]["onecycle"]["test"]["mean"]
+def replaced(runs, by):
+    """The runs, with others in the place of those of their configuration and seed."""
+    new = {(h.configuration, h.meta["seed"]): h for h in by}
+    return [new.pop((h.configuration, h.meta["seed"]), h) for h in runs]
+
+
+def test_compares_every_scheduler(given):
+    found = evaluate(**given, command="lode evaluate")
+    assert found.schema == SCHEMA_VERSION
+    assert found.best_baseline == "onecycle"
+    assert list(found.schedulers) == ["constant", "cosine", "exp-decay", "onecycle", "lode"]
+    assert all(entry.scheduler == row for row, entry in found.schedulers.items())
+    lode = found.schedulers["lode"]
+    assert list(lode.test_by_seed) == [str(seed) for seed in SEEDS]
+    assert lode.test.n == 6 and lode.relative_cost > 1.1
+    pair = found.comparisons["lode"]["onecycle"]
+    assert pair.mean == pytest.approx(lode.test.mean - found.schedulers["onecycle"].test.mean)
+    assert pair.low < pair.mean < pair.high and 0 < pair.p_value < 0.05
+    assert found.provenance.command == "lode evaluate"
+    assert found.provenance.devices == ["Synthetic CPU"]
+    assert found.setup.seeds == list(SEEDS)
+    assert [c.peak_lr for c in found.sweep.configurations if c.chosen] == [0.01, 0.01, 0.01, 0.05]
+
+
+def test_writes_everything(given, tmp_path):
+    found = written(given, tmp_path)
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == json.loads(
+        json.dumps(asdict(found))
     )
-    assert pair["low"] < pair["mean"] < pair["high"] and 0 < pair["p_value"] < 0.05
-    assert evaluation["provenance"]["command"] == "lode evaluate"
-    assert evaluation["provenance"]["devices"] == ["Synthetic CPU"]
-    names = {path.stem for path in (report / "figures").glob("*.svg")}
+    names = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
     assert names == {
         "learning_rates",
         "train_loss",
@@ -50,10 +74,34 @@ def test_writes_everything_and_returns_what_it_wrote(synthetic, folders):
         "trajectories_5",
         "trajectories_50",
     }
-    assert (report / "index.html").exists()
+    assert (tmp_path / "index.html").exists()
 
 
-def test_every_scheduler_has_its_price(synthetic, folders):
+@pytest.mark.parametrize("which", ["given", "given_finer"])
+def test_what_was_written_is_read_back_equal(which, request, tmp_path):
+    given = request.getfixturevalue(which)
+    bad = [Quarantined("constant 0.1 seed 2 (bad1)", ["did not complete"])]
+    found = written({**given, "validation": ValidationSummary(35, bad, 1)}, tmp_path)
+    text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
+    assert TypeAdapter(Evaluation).validate_json(text) == found
+
+
+def test_the_least_there_can_be_is_read_back_equal(given, tmp_path):
+    bare = {**given, "fit": None, "pilots": None, "trajectories": None}
+    found = written(bare, tmp_path)
+    assert found.validation is found.pilots is found.trajectories is found.lode.fit is None
+    text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
+    assert TypeAdapter(Evaluation).validate_json(text) == found
+
+
+@pytest.mark.parametrize("nothing", [{}, {"runs": 0, "run_ids": [], "plan": [], "adopted": False}])
+def test_no_pilots_and_an_older_fit_are_read(nothing):
+    assert TypeAdapter(PilotResult).validate_python(nothing) == PilotResult()
+    older = TypeAdapter(FitSummary).validate_python({"settings": {"held_out_seeds": 1}})
+    assert older.histories is None and older.table_a1 == {} and older.rank.all is None
+
+
+def test_every_scheduler_has_its_price(synthetic, given):
     """Tuned beside the sweep: at its best rate, and with what its policy took to learn."""
     levels = {0.01: 0.7, 0.05: 0.8}
     own = [
@@ -61,214 +109,243 @@ def test_every_scheduler_has_its_price(synthetic, folders):
         for peak, level in levels.items()
         for seed in range(3)
     ]
-    baselines = synthetic.write(own, folders["sweep_dir"].with_name("baselines"))
     fresh = [synthetic.history("linear", 0.05, seed, level=0.8) for seed in SEEDS]
     price = {"learning_updates": 3 * fresh[0].meta["updates"], "run_factor": 8.0, "note": "x"}
-    synthetic.write(
-        [replace(h, meta=h.meta | {"price": price}) for h in fresh], folders["scheduled_dir"]
+    fresh = [replace(h, meta=h.meta | {"price": price}) for h in fresh]
+    chosen = {**given["chosen"], "linear": ("linear", 0.05)}
+    found = evaluate(**{**given, "tuned": own, "chosen": chosen, "runs": [*given["runs"], *fresh]})
+    entries = found.schedulers
+    assert entries["linear"].peak_lr == 0.05
+    assert asdict(entries["linear"].price) == {
+        "search": 6,
+        "learning": 3.0,
+        "factor": 8.0,
+        "note": "x",
+    }
+    assert entries["onecycle"].price.search == 9
+    assert entries["lode"].price.search == 36 + synthetic.pilots().runs
+    assert found.sweep.runs == 36, "what tunes a baseline is not of the sweep"
+    row = next(row for row in result_table(found).records() if row["Scheduler"] == "Linear")
+    assert row["Search (runs)"] == "6 + 3 learning, 8 a run"
+
+
+def test_without_pilots_the_lode_costs_the_sweep(given):
+    for none in (None, PilotResult()):
+        found = evaluate(**{**given, "pilots": none})
+        assert found.pilots is None and found.schedulers["lode"].price.search == 36
+
+
+def test_a_tuned_baseline_may_be_the_best(synthetic, given):
+    own = [synthetic.history("linear", 0.05, seed, level=0.97) for seed in range(3)]
+    fresh = [synthetic.history("linear", 0.05, seed, level=0.9) for seed in SEEDS]
+    chosen = {**given["chosen"], "linear": ("linear", 0.05)}
+    found = evaluate(**{**given, "tuned": own, "chosen": chosen, "runs": [*given["runs"], *fresh]})
+    assert found.best_baseline == "linear"
+    assert found.schedulers["linear"].relative_cost == 1.0
+
+
+def test_a_finer_search_has_runs_and_a_price_of_its_own(synthetic, given_finer):
+    found = evaluate(**given_finer)
+    finer = found.schedulers["finer-search"]
+    assert list(found.schedulers)[-1] == "lode"
+    assert (finer.scheduler, finer.peak_lr) == ("onecycle", 0.07)
+    assert finer.price.search == 36 + len(synthetic.finer())
+    assert finer.test.mean > found.schedulers["onecycle"].test.mean
+    assert found.schedulers["onecycle"].peak_lr == 0.05
+    assert found.schedulers["onecycle"].price.search == 9
+    assert found.best_baseline == "onecycle", "the finer search is an opponent of its own"
+    assert (
+        found.comparisons["lode"]["finer-search"].mean < found.comparisons["lode"]["onecycle"].mean
     )
-    ids = [h.run_id for h in own]
-    evaluation = run(synthetic, folders, baseline_dir=baselines, baseline_runs=ids)
-    found = evaluation["schedulers"]
-    assert found["linear"]["peak_lr"] == 0.05
-    assert found["linear"]["price"] == {"search": 6, "learning": 3.0, "factor": 8.0, "note": "x"}
-    assert found["onecycle"]["price"]["search"] == 9
-    assert found["lode"]["price"]["search"] == 36 + synthetic.pilots()["runs"]
-    assert evaluation["sweep"]["runs"] == 36, "what tunes a baseline is not of the sweep"
-    cell = next(row for row in table_rows(evaluation) if row["Scheduler"] == "Linear")
-    assert cell["Search (runs)"] == "6 + 3 learning, 8 a run"
+    assert [c.peak_lr for c in found.sweep.configurations if c.chosen] == [0.01, 0.01, 0.01, 0.05]
+    assert not any("finer search" in note for note in found.notes)
 
 
-def test_runs_table_has_a_row_per_run(synthetic, folders):
-    run(synthetic, folders)
-    table = pd.read_parquet(folders["report_dir"] / "runs.parquet")
+def test_a_finer_search_that_chose_the_sweeps_best_shares_its_runs(synthetic, given, tmp_path):
+    chosen = {**given["chosen"], "finer-search": ("onecycle", 0.05)}
+    given = {**given, "chosen": chosen, "finer": synthetic.finer(level=0.9)}
+    found = written(given, tmp_path)
+    finer, same = found.schedulers["finer-search"], found.schedulers["onecycle"]
+    assert finer.test_by_seed == same.test_by_seed
+    assert finer.price.search == 36 + 9 and same.price.search == 9
+    assert found.comparisons["finer-search"]["onecycle"].p_value == 1.0
+    notes = [note for note in found.notes if "finer search" in note]
+    assert len(notes) == 1 and "nothing better than OneCycle 0.05 of the sweep" in notes[0]
+    table = pd.read_parquet(tmp_path / "runs.parquet")
+    assert table["run_id"].is_unique and len(table) == 36 + 30
+
+
+def test_runs_that_two_rows_share_are_spoken_of_once(synthetic, given):
+    broken = synthetic.history("onecycle", 0.05, 101, diverged=True)
+    chosen = {**given["chosen"], "finer-search": ("onecycle", 0.05)}
+    found = evaluate(**{**given, "chosen": chosen, "runs": replaced(given["runs"], [broken])})
+    assert found.schedulers["finer-search"].diverged == 1
+    assert sum("diverged" in note for note in found.notes) == 1
+
+
+def test_runs_table_has_a_row_per_run(given, tmp_path):
+    written(given, tmp_path)
+    table = pd.read_parquet(tmp_path / "runs.parquet")
     assert table["stage"].value_counts().to_dict() == {"sweep": 36, "evaluation": 30}
     assert table["run_id"].is_unique
     assert table[table["scheduler"] == "lode"]["peak_lr"].isna().all()
     assert table["lambda_max"].dtype == "float64"
 
 
-def test_same_input_same_bytes(synthetic, folders, tmp_path):
-    run(synthetic, folders)
-    again = {**folders, "report_dir": tmp_path / "again"}
-    again["report_dir"].mkdir()
-    (again["report_dir"] / "pilots.json").write_text(json.dumps(synthetic.pilots()))
-    run(synthetic, again)
-    assert files(folders["report_dir"]) == files(tmp_path / "again")
+def test_same_input_same_bytes(given, tmp_path):
+    written(given, tmp_path / "once")
+    written({**given, "runs": given["runs"][::-1]}, tmp_path / "again")
+    assert files(tmp_path / "once") == files(tmp_path / "again")
 
 
-def test_diverged_runs_are_reported(synthetic, folders):
-    path = history_path(folders["scheduled_dir"], synthetic.history("cosine", 0.01, 101).run_id)
-    path.unlink()
+def test_diverged_runs_are_reported(synthetic, given):
     broken = synthetic.history("cosine", 0.01, 101, diverged=True)
-    synthetic.write([broken], folders["scheduled_dir"])
-    evaluation = run(synthetic, folders)
-    assert evaluation["schedulers"]["cosine"]["test"]["n"] == 5
-    assert any("1 of 6 Cosine runs diverged" in note for note in evaluation["notes"])
-    assert evaluation["comparisons"]["lode"]["cosine"]["n"] == 5
+    found = evaluate(**{**given, "runs": replaced(given["runs"], [broken])})
+    assert found.schedulers["cosine"].test.n == 5
+    assert any("1 of 6 Cosine runs diverged" in note for note in found.notes)
+    assert found.comparisons["lode"]["cosine"].n == 5
 
 
-def test_runs_that_collapse_after_their_best_point_are_pointed_out(synthetic, folders):
-    for seed in SEEDS:
-        fallen = synthetic.history("lode", None, seed, digest="0123456789abcdef")
-        fallen.points.loc[30:, "val_metric"] = 0.2
-        synthetic.write([fallen], folders["scheduled_dir"])
-    evaluation = run(synthetic, folders)
-    assert any("LODE runs end at 20.0 %" in note for note in evaluation["notes"])
-    assert not any("Cosine" in note for note in evaluation["notes"])
+def test_runs_that_collapse_after_their_best_point_are_pointed_out(synthetic, given):
+    fallen = [synthetic.history("lode", None, s, digest="0123456789abcdef") for s in SEEDS]
+    for run in fallen:
+        run.points.loc[30:, "val_metric"] = 0.2
+    found = evaluate(**{**given, "runs": replaced(given["runs"], fallen)})
+    assert any("LODE runs end at 20.0 %" in note for note in found.notes)
+    assert not any("Cosine" in note for note in found.notes)
 
 
-def test_a_lode_that_kept_the_sweeps_schedule_is_pointed_out(synthetic, folders):
-    evaluation = run(synthetic, folders)
-    assert not any("ends as" in note for note in evaluation["notes"])
-    best = evaluation["best_baseline"]
-    peak = evaluation["schedulers"][best]["peak_lr"]
-    theirs = {
-        h.meta["seed"]: h
-        for h in read_histories(folders["scheduled_dir"])
-        if h.configuration == (best, peak)
-    }
-    for seed in SEEDS:
-        kept = synthetic.history("lode", None, seed, digest="0123456789abcdef")
+def kept(synthetic, theirs):
+    """LODE runs that end as others do."""
+    runs = []
+    for other in theirs:
+        run = synthetic.history("lode", None, other.meta["seed"], digest="0123456789abcdef")
         for column in ("train_loss", "val_metric", "lr"):
-            kept.points[column] = theirs[seed].points[column].to_numpy()
+            run.points[column] = other.points[column].to_numpy()
         for key in ("best_val_metric", "test_metric"):
-            kept.meta[key] = theirs[seed].meta[key]
-        synthetic.write([kept], folders["scheduled_dir"])
-    note = run(synthetic, folders)["notes"][0]
-    assert "Every LODE run ends as" in note and f"(peak lr {peak:g})" in note
+            run.meta[key] = other.meta[key]
+        runs.append(run)
+    return runs
 
 
-def test_runs_of_former_settings_are_left_out(synthetic, folders):
+def test_a_lode_that_kept_the_sweeps_schedule_is_pointed_out(synthetic, given):
+    assert not any("ends as" in note for note in evaluate(**given).notes)
+    theirs = [h for h in given["runs"] if h.configuration == ("onecycle", 0.05)]
+    own = kept(synthetic, theirs)
+    note = evaluate(**{**given, "runs": replaced(given["runs"], own)}).notes[0]
+    assert "Every LODE run ends as OneCycle's (peak lr 0.05)" in note
+    assert "kept the best schedule of its sweep" in note
+
+
+def test_a_lode_that_ends_as_the_finer_search_is_pointed_out(synthetic, given_finer):
+    theirs = [h for h in given_finer["runs"] if h.configuration == ("onecycle", 0.07)]
+    own = kept(synthetic, theirs)
+    notes = evaluate(**{**given_finer, "runs": replaced(given_finer["runs"], own)}).notes
+    assert "ends as the finer search's OneCycle (peak lr 0.07) of that seed" in notes[0]
+    assert not any("of its sweep" in note for note in notes)
+
+
+def test_runs_of_former_settings_are_left_out(synthetic, given):
     old = [synthetic.history("cosine", 0.05, seed) for seed in SEEDS]
     old += [synthetic.history("onecycle", 0.05, seed) for seed in (7, 8)]
-    synthetic.write(old, folders["scheduled_dir"])
-    before = {path.name for path in folders["scheduled_dir"].glob("*.parquet")}
-    evaluation = run(synthetic, folders)
-    assert evaluation["schedulers"]["cosine"]["peak_lr"] == 0.01
-    assert evaluation["schedulers"]["onecycle"]["test"]["n"] == 6
-    assert {path.name for path in folders["scheduled_dir"].glob("*.parquet")} == before
+    assert evaluate(**{**given, "runs": [*old, *given["runs"]]}) == evaluate(**given)
 
 
-def test_two_lodes_in_one_folder(synthetic, folders):
-    ids = [h.run_id for h in read_histories(folders["scheduled_dir"])]
+def test_two_lodes_among_the_runs(synthetic, given):
     other = [synthetic.history("lode", None, seed, digest="f" * 16, level=0.5) for seed in SEEDS]
-    synthetic.write(other, folders["scheduled_dir"])
     with pytest.raises(EvaluationError, match=r"lode seed 10. is there twice .*lode train"):
-        run(synthetic, folders)
-    evaluation = run(synthetic, folders, scheduled_runs=ids)
-    assert evaluation["schedulers"]["lode"]["test"]["mean"] > 0.9
-    assert evaluation["lode"]["digest"] == "0123456789abcdef"
+        evaluate(**{**given, "runs": [*given["runs"], *other]})
+    half = replaced(given["runs"], other[:3])
+    with pytest.raises(EvaluationError, match=r"by 2 different LODEs.*lode train"):
+        evaluate(**{**given, "runs": half})
 
 
-def test_missing_seeds_and_schedulers_are_named(synthetic, folders):
-    for run_ in (synthetic.history("onecycle", 0.05, 102),):
-        history_path(folders["scheduled_dir"], run_.run_id).unlink()
-    for seed in SEEDS:
-        run_id = synthetic.history("lode", None, seed, digest="0123456789abcdef").run_id
-        history_path(folders["scheduled_dir"], run_id).unlink()
+def test_missing_seeds_and_schedulers_are_named(given):
+    def there(h):
+        return h.meta["scheduler"] != "lode" and (h.configuration[0], h.meta["seed"]) != (
+            "onecycle",
+            102,
+        )
+
     with pytest.raises(EvaluationError) as error:
-        run(synthetic, folders)
+        evaluate(**{**given, "runs": [h for h in given["runs"] if there(h)]})
     message = str(error.value)
     assert "onecycle 0.05 seeds 102;" in message
     assert "lode seeds 100, 101, 102, 103, 104, 105" in message
     assert "`lode train`" in message
-    assert {path.name for path in folders["report_dir"].iterdir()} == {"pilots.json"}
 
 
-def test_a_baseline_trained_at_another_peak_is_explained(synthetic, folders):
-    for seed in SEEDS:
-        own = synthetic.history("cosine", 0.01, seed)
-        history_path(folders["scheduled_dir"], own.run_id).unlink()
-    synthetic.write(
-        [synthetic.history("cosine", 0.05, seed) for seed in SEEDS], folders["scheduled_dir"]
-    )
-    with pytest.raises(EvaluationError, match=r"trained at 0\.05, but the sweep's best is 0\.01"):
-        run(synthetic, folders)
+def test_a_missing_run_of_the_finer_search_is_named(given_finer):
+    runs = [h for h in given_finer["runs"] if h.configuration != ("onecycle", 0.07)]
+    with pytest.raises(EvaluationError, match=r"lacks onecycle 0\.07 seeds 100, .* 105; run"):
+        evaluate(**{**given_finer, "runs": runs})
 
 
-@pytest.mark.parametrize("which, command", [("sweep_dir", "sweep"), ("scheduled_dir", "train")])
-def test_empty_folders(synthetic, folders, tmp_path, which, command):
-    for empty in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(EvaluationError, match=f"no histories; run `lode {command}` first"):
-            run(synthetic, {**folders, which: empty})
+def test_a_baseline_trained_at_another_peak_is_explained(synthetic, given):
+    runs = [h for h in given["runs"] if h.meta["scheduler"] != "cosine"]
+    runs += [synthetic.history("cosine", 0.05, seed) for seed in SEEDS]
+    with pytest.raises(EvaluationError, match=r"trained at 0\.05, but 0\.01 was chosen"):
+        evaluate(**{**given, "runs": runs})
 
 
-def test_wanted_run_that_is_not_there(synthetic, folders):
-    with pytest.raises(EvaluationError, match=r"1 of 1 runs are missing, e\.g\. abc; run `lode sw"):
-        run(synthetic, folders, sweep_runs=["abc"])
+def test_no_runs_and_no_sweep(given):
+    with pytest.raises(EvaluationError, match="no runs on the fresh seeds; run `lode train`"):
+        evaluate(**{**given, "runs": []})
+    with pytest.raises(EvaluationError, match="no run; run `lode sweep` first"):
+        evaluate(**{**given, "sweep": []})
 
 
-def test_histories_of_another_task(synthetic, folders):
+def test_a_best_configuration_that_nobody_trained(given):
+    chosen = {row: one for row, one in given["chosen"].items() if row != "onecycle"}
+    with pytest.raises(EvaluationError, match=r"onecycle 0\.05, is not among those compared"):
+        evaluate(**{**given, "chosen": chosen})
+
+
+@pytest.mark.parametrize("which", ["sweep", "runs", "tuned", "finer"])
+def test_histories_of_another_task(synthetic, given, which):
     alien = synthetic.history("cosine", 0.01, 0, task="fashion-mnist-cnn")
-    synthetic.write([alien], folders["sweep_dir"])
-    with pytest.raises(EvaluationError, match="fashion-mnist-cnn, expected mnist1d-cnn"):
-        run(synthetic, folders)
+    with pytest.raises(EvaluationError, match="is of fashion-mnist-cnn, expected mnist1d-cnn"):
+        evaluate(**{**given, which: [*given.get(which, []), alien]})
 
 
-def test_truncated_history(synthetic, folders):
-    path = sorted(folders["scheduled_dir"].glob("*.parquet"))[0]
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(HistoryError, match=path.name):
-        run(synthetic, folders)
+@pytest.mark.parametrize("key, value", [("updates", 200), ("points", 20)])
+def test_runs_of_different_lengths(given, key, value):
+    first, *others = given["sweep"]
+    short = replace(first, meta=first.meta | {key: value})
+    with pytest.raises(EvaluationError, match=r"different lengths.*400 updates and 40 points"):
+        evaluate(**{**given, "sweep": [short, *others]})
 
 
-def test_lode_missing_or_broken(synthetic, folders):
-    config = folders["lode_dir"] / "config.json"
-    config.write_text("{")
-    with pytest.raises(EvaluationError, match="not JSON"):
-        run(synthetic, folders)
-    config.unlink()
-    with pytest.raises(EvaluationError, match="no LODE; run `lode fit` first"):
-        run(synthetic, folders)
-
-
-def test_a_held_out_run_of_the_best_baseline_is_predicted(synthetic, folders):
-    drawn = run(synthetic, folders)["trajectories"]
-    assert (drawn["scheduler"], drawn["peak_lr"], drawn["seed"]) == ("onecycle", 0.05, 2)
-    assert drawn["held_out"] is True
-    assert drawn["observed_points"] == {"5": 2, "50": 20}
-    page = (folders["report_dir"] / "index.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+def test_the_run_that_is_predicted_is_named(given, tmp_path):
+    drawn = written(given, tmp_path).trajectories
+    run = given["trajectories"].history.run_id
+    assert drawn == TrajectoryEntry(run, "onecycle", 0.05, 2, True, {"5": 2, "50": 20})
+    page = (tmp_path / "index.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert "OneCycle (peak lr 0.05), seed 2, held out of the fit" in page
 
 
-def test_without_weights_nothing_is_predicted_and_that_is_said(synthetic, folders):
-    (folders["lode_dir"] / "lode.safetensors").unlink()
-    evaluation = run(synthetic, folders)
-    assert evaluation["trajectories"] is None
-    assert any("No prediction is drawn" in note for note in evaluation["notes"])
-    assert not list((folders["report_dir"] / "figures").glob("trajectories*"))
+def test_without_weights_nothing_is_predicted_and_that_is_said(given, tmp_path):
+    found = written({**given, "trajectories": None}, tmp_path)
+    assert found.trajectories is None
+    assert any("No prediction is drawn" in note for note in found.notes)
+    assert not list((tmp_path / "figures").glob("trajectories*"))
 
 
-def test_a_fit_without_summary_is_said(synthetic, folders):
-    config = folders["lode_dir"] / "config.json"
-    content = json.loads(config.read_text())
-    del content["fit"]
-    config.write_text(json.dumps(content))
-    (folders["lode_dir"] / "lode.safetensors").unlink()
-    evaluation = run(synthetic, folders)
-    assert evaluation["lode"]["fit"] is None
-    assert any("no `fit` summary" in note for note in evaluation["notes"])
+def test_a_fit_without_summary_is_said(given):
+    found = evaluate(**{**given, "fit": None})
+    assert found.lode.fit is None
+    assert any("no `fit` summary" in note for note in found.notes)
 
 
-def test_validation_summary_is_taken_over(synthetic, folders):
-    verdict = {
-        "accepted": ["a"] * 35,
-        "outside": [],
-        "quarantined": [
-            {
-                "run_id": "bad1",
-                "run": "constant 0.1 seed 2",
-                "reasons": [{"problem": "did not complete", "points": [], "expectation": "x"}],
-            },
-        ],
-    }
-    (folders["report_dir"] / "validation.json").write_text(json.dumps(verdict))
-    evaluation = run(synthetic, folders)
-    assert evaluation["validation"] == {
+def test_validation_summary_is_taken_over(given, tmp_path):
+    bad = [Quarantined("constant 0.1 seed 2 (bad1)", ["did not complete"])]
+    summary = ValidationSummary(accepted=35, quarantined=bad, outside=2)
+    found = written({**given, "validation": summary}, tmp_path)
+    assert asdict(found.validation) == {
         "accepted": 35,
         "quarantined": [{"run": "constant 0.1 seed 2 (bad1)", "reasons": ["did not complete"]}],
-        "outside": 0,
+        "outside": 2,
     }
-    page = (folders["report_dir"] / "index.html").read_text()
+    page = (tmp_path / "index.html").read_text()
     assert "constant 0.1 seed 2 (bad1)" in page and "did not complete" in page
+    assert "2 runs in the folder belong to no declared sweep" in page

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from components.runs.execute import execute
 from components.runs.job import Job
+from components.runs.plan import sweep_plan
 from components.settings import Settings, load
-from components.steps.all_steps import sweep_plan
 from components.storage.workspace import Workspace
 from components.training.history import digest, read_history
 
@@ -239,7 +239,7 @@ def test_without_a_common_folder_histories_come_through_the_store(
 def test_a_run_is_not_trained_under_another_lode_than_it_is_named_after(make: Any) -> None:
     from prefect import flow
 
-    from components.steps.all_steps import scheduled_job
+    from components.runs.scheduled import scheduled_job
     from components.storage.workspace import WorkspaceError
     from flows.training import train_all
 

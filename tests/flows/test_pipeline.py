@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from components.steps.all_steps import STEPS, StepResult
 
 from components.runs.pool import WorkerDiedError
 from components.settings import Settings, SettingsError, load
-from components.steps.all_steps import STEPS, StepResult
 from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import HistoryError
-from components.validation import ValidationError
+from components.validation.errors import ValidationError
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.timeout(600)]

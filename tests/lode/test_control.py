@@ -20,8 +20,9 @@ from components.lode.algorithm1 import Decision, propose
 from components.lode.channels import Channels
 from components.lode.control import NO_GAIN, NOTHING_LIKE_IT, candidates, continued, improve, near
 from components.lode.errors import LODEError
-from components.lode.judge import Judge, JudgeConfig, Scales, with_start
+from components.lode.judge import Judge, JudgeConfig, Scales
 from components.lode.model import LODE, LODEConfig
+from components.lode.opening import Opening, with_start
 from components.lode.scheduler import LODEScheduler, load_scheduler
 from components.schedulers.parametric import learning_rate
 
@@ -57,7 +58,7 @@ class Fan(Judge):
     """A judge of two members to whom the final metric is a slope times the mean rate ahead."""
 
     def __init__(self, slopes: tuple[float, float] = (1.0, 1.0), error: float = 0.0) -> None:
-        super().__init__(JudgeConfig(SCALES, 2, error=error, plan=tuple(PLAN)))
+        super().__init__(JudgeConfig(SCALES, 2, error=error, opening=Opening(tuple(PLAN))))
         self.slopes = np.array(slopes)
 
     def final_metric(
@@ -70,7 +71,7 @@ def a_judge(plan: tuple[float, ...] = tuple(PLAN), error: float = 1e-6) -> Judge
     """A real one of random weights; what it believes is nonsense, but always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        judge = Judge(JudgeConfig(SCALES, 3, error=error, plan=plan))
+        judge = Judge(JudgeConfig(SCALES, 3, error=error, opening=Opening(plan)))
         judge.gain.data = 0.2 * torch.randn_like(judge.gain)
     return judge.eval()
 
@@ -138,7 +139,7 @@ def test_a_sample_with_another_loss_now_is_no_candidate() -> None:
 
 
 def decide(judge: Judge, toy: Toy | None = None, **changes: Any) -> Decision:
-    options: dict[str, Any] = {"mu": MU, "n": 8, "sigma": 0.5, "rng": rng()} | changes
+    options = {"mu": MU, "n": 8, "sigma": 0.5, "caution": 1.0, "rng": rng()} | changes
     return improve(toy or Toy(), judge, observed(4), PLAN, **options)
 
 
@@ -239,7 +240,7 @@ def test_without_a_plan_it_begins_with_the_sweeps_best_schedule() -> None:
 
 def test_with_no_plan_it_is_the_sweeps_best_to_the_bit_until_a_decision() -> None:
     judge = a_judge(plan=(), error=math.inf)
-    judge.config = replace(judge.config, schedule=("onecycle", 0.05))
+    judge.config = replace(judge.config, opening=Opening(schedule=("onecycle", 0.05)))
     run = scheduler(judge=judge, updates=57)
     expected = [learning_rate("onecycle", step, 57, 0.05) for step in range(57)]
     drive(run, 1, T)
@@ -248,7 +249,7 @@ def test_with_no_plan_it_is_the_sweeps_best_to_the_bit_until_a_decision() -> Non
     resumed.load_state_dict(json.loads(json.dumps(run.state_dict())))
     assert [resumed.lr(step) for step in range(57)] == expected
     fan = Fan()
-    fan.config = replace(fan.config, plan=(), schedule=("onecycle", 0.05))
+    fan.config = replace(fan.config, opening=Opening(schedule=("onecycle", 0.05)))
     left = scheduler(judge=fan)
     drive(left, 1, MU)
     assert left.decisions[0]["kept"] is None

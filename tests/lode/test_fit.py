@@ -20,21 +20,15 @@ from components.lode import fit as fit_module
 from components.lode import table_a1
 from components.lode.channels import LR, METRIC, Channels
 from components.lode.errors import LODEError
-from components.lode.fit import (
-    CHECKPOINT,
-    FitConfig,
-    FitResult,
-    error_penalty,
-    fit,
-    one_cycle,
-    path_length,
-)
-from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
+from components.lode.fit import CHECKPOINT, FitResult, fit, one_cycle
+from components.lode.judge_fit import Runs, fit_judge
 from components.lode.model import CONFIG, LODE, WEIGHTS, LODEConfig
+from components.lode.penalties import error_penalty, path_length
 from components.lode.scheduler import LODEScheduler
+from components.lode.settings import Architecture, FitSettings, JudgeSettings
 from components.training.history import History, digest, read_histories
 
-SHORT = FitConfig(updates=180, batch_size=100, peak_lr=0.02)
+SHORT = FitSettings(updates=180, batch_size=100, peak_lr=0.02)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,13 +103,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from components.lode import fit as module
+from components.lode.settings import FitSettings
 from components.training.history import read_histories
 
 def kill(done, error):
     os.kill(os.getpid(), signal.SIGKILL)
 
 module.CHECK_EVERY = 60
-settings = module.FitConfig(updates=180, batch_size=100, peak_lr=0.02)
+settings = FitSettings(updates=180, batch_size=100, peak_lr=0.02)
 module.fit(read_histories(Path(sys.argv[1])), folder=Path(sys.argv[2]), mu=4, settings=settings,
            progress=kill)
 """
@@ -152,7 +147,7 @@ def test_a_checkpoint_of_another_fit_or_a_broken_one_is_ignored(
     if damage is not None:
         (tmp_path / CHECKPOINT).write_bytes(damage)
     done: list[int] = []
-    other = FitConfig(updates=2, seed=1)
+    other = FitSettings(updates=2, seed=1)
     fit(histories, folder=tmp_path, mu=4, settings=other, progress=lambda n, _: done.append(n))
     assert done == [2]
 
@@ -161,7 +156,7 @@ def test_diverged_runs_are_left_out_and_counted(histories: list[History], tmp_pa
     first = histories[0]
     cut = first.points.iloc[:7].assign(train_loss=np.nan)
     lost = History(cut, first.meta | {"status": "diverged", "seed": 9, "run_id": "f" * 16})
-    result = fit([*histories, lost], folder=tmp_path, mu=4, settings=FitConfig(updates=1))
+    result = fit([*histories, lost], folder=tmp_path, mu=4, settings=FitSettings(updates=1))
     assert (result.summary["histories"], result.summary["diverged"]) == (18, 1)
 
 
@@ -170,11 +165,11 @@ def test_a_metric_that_says_nothing_yet_is_no_error_rate(
 ) -> None:
     for history in histories:
         history.points["val_metric"] = 0.1
-    fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=1))
+    fit(histories, folder=tmp_path, mu=4, settings=FitSettings(updates=1))
 
 
 def test_histories_of_one_scheduler_are_warned_of(histories: list[History], tmp_path: Path) -> None:
-    settings = FitConfig(updates=1)
+    settings = FitSettings(updates=1)
     alone = [h for h in histories if h.meta["scheduler"] == "cosine"]
     with pytest.warns(UserWarning, match="all 9 histories are of scheduler cosine.*add others"):
         fit(alone, folder=tmp_path, mu=4, settings=settings)
@@ -201,7 +196,7 @@ def test_pilots_teach_but_do_not_choose_the_initial_schedule(
     pilots = [as_pilot(histories[0], seed, 5.0) for seed in (0, 1, 2)]
     lost = History(pilots[0].points.iloc[:3], pilots[0].meta | {"status": "diverged"})
     result = fit(
-        histories, pilots=[*pilots, lost], folder=tmp_path, mu=4, settings=FitConfig(updates=1)
+        histories, pilots=[*pilots, lost], folder=tmp_path, mu=4, settings=FitSettings(updates=1)
     )
     config = result.lode.config
     assert config.initial_schedule == fitted[1].lode.config.initial_schedule
@@ -214,7 +209,7 @@ def test_pilots_teach_but_do_not_choose_the_initial_schedule(
 
 def test_fresh_seeds_of_pilots_are_fitted(histories: list[History], tmp_path: Path) -> None:
     pilots = [as_pilot(histories[0], seed, 0.0) for seed in (7, 8)]
-    settings = FitConfig(updates=1)
+    settings = FitSettings(updates=1)
     summary = fit(histories, pilots=pilots, folder=tmp_path, mu=4, settings=settings).summary
     assert (summary["fitted"], summary["held_out"]) == (14, 6)
 
@@ -223,10 +218,10 @@ def test_rates_of_exactly_zero_are_fitted(histories: list[History], tmp_path: Pa
     """As at the end of a cosine of another library, or the start of a warm-up."""
     for history in histories:
         history.points.loc[[0, 29], "lr"] = 0.0
-    result = fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=20))
+    result = fit(histories, folder=tmp_path, mu=4, settings=FitSettings(updates=20))
     assert all(math.isfinite(error) for _, error in result.summary["errors"])
     assert result.lode.config.channels.lr_range[0] == 0.0
-    judge = fit_judge(Runs.of(histories), JudgeFitConfig(updates=5))
+    judge = fit_judge(Runs.of(histories), JudgeSettings(updates=5))
     plan = np.zeros((1, 31))
     plan[0, 1:30] = 0.03
     assert np.isfinite(judge.final_metric(plan)).all() and math.isfinite(judge.config.error)
@@ -238,7 +233,7 @@ def test_rates_of_exactly_zero_are_fitted(histories: list[History], tmp_path: Pa
 def test_without_held_out_seeds_the_last_weights_are_kept(
     histories: list[History], tmp_path: Path
 ) -> None:
-    settings = FitConfig(updates=70, held_out_seeds=0)
+    settings = FitSettings(updates=70, held_out_seeds=0)
     result = fit(histories, folder=tmp_path, mu=4, settings=settings)
     assert result.summary["best_update"] == 70
     assert result.summary["best_error"] is None
@@ -251,8 +246,9 @@ def test_a_small_batch_and_the_other_architectures_run(
 ) -> None:
     for encoder, solver in (("gru", "rk4"), ("ode-rnn", "dopri5")):
         folder = tmp_path / f"{encoder}-{solver}"
-        settings = FitConfig(updates=3, batch_size=4)
-        fit(histories, folder=folder, mu=4, settings=settings, encoder=encoder, solver=solver)
+        settings = FitSettings(updates=3, batch_size=4)
+        wanted = Architecture(encoder=encoder, solver=solver)
+        fit(histories, folder=folder, mu=4, settings=settings, architecture=wanted)
         config = LODE.load(folder).config
         assert (config.encoder, config.solver) == (encoder, solver)
 
@@ -327,7 +323,7 @@ def test_a_window_longer_than_the_histories_is_refused(
 
 
 def test_a_fit_that_explodes_says_so(histories: list[History], tmp_path: Path) -> None:
-    wild = FitConfig(updates=50, peak_lr=1e12)
+    wild = FitSettings(updates=50, peak_lr=1e12)
     with pytest.raises(LODEError, match=r"no longer finite at update \d+; lower"):
         fit(histories, folder=tmp_path, mu=4, settings=wild)
 
@@ -380,14 +376,14 @@ def test_the_fit_takes_the_path_along_no_more_points_than_it_needs(
     monkeypatch.setattr(
         fit_module, "path_length", lambda path: taken.append(path.shape[1]) or path_length(path)
     )
-    fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=2))
+    fit(histories, folder=tmp_path, mu=4, settings=FitSettings(updates=2))
     assert taken == [8, 8]
 
 
 def test_the_path_penalty_shortens_paths(histories: list[History], tmp_path: Path) -> None:
     lengths = []
     for penalty in (0.0, 10.0):
-        settings = FitConfig(updates=100, peak_lr=0.01, path_penalty=penalty)
+        settings = FitSettings(updates=100, peak_lr=0.01, path_penalty=penalty)
         lode = fit(histories, folder=tmp_path / str(penalty), mu=4, settings=settings).lode
         series = np.stack([h.series() for h in histories])
         times = np.arange(1, 31) / 30
@@ -411,7 +407,7 @@ def test_windows_are_of_the_lengths_that_are_used(
         return encode(lode, times, x)
 
     monkeypatch.setattr(LODE, "encode", spy)
-    fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=200))
+    fit(histories, folder=tmp_path, mu=4, settings=FitSettings(updates=200))
     for length in (2, 4, 15, 30):
         assert drawn.count(length) > 20  # a fifth each
     assert len(set(drawn)) > 10 and np.mean(begun) > 0.5
@@ -421,7 +417,7 @@ def test_a_cosine_is_told_from_a_constant_by_its_first_points(
     histories: list[History], tmp_path: Path
 ) -> None:
     # By 2 of 30 points a cosine has fallen by 1 %: 0.4 without the slope, on three seeds.
-    summary = fit(histories, folder=tmp_path, mu=4, settings=FitConfig(updates=300)).summary
+    summary = fit(histories, folder=tmp_path, mu=4, settings=FitSettings(updates=300)).summary
     assert summary["table_a1"]["5%"]["held_out"]["log_lr"]["mean"] < 0.1
 
 
@@ -438,12 +434,12 @@ def test_the_error_penalty_is_in_units_of_the_spread() -> None:
 def test_the_error_penalty_keeps_the_grid_fine_enough(
     histories: list[History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errors = []
+    errors, coarse = [], Architecture(solver_steps=4)
     for penalty in (0.0, fit_module.ERROR_PENALTY):
         monkeypatch.setattr(fit_module, "ERROR_PENALTY", penalty)
-        settings = FitConfig(updates=300, path_penalty=0.0)
+        settings = FitSettings(updates=300, path_penalty=0.0)
         folder = tmp_path / str(penalty)
-        lode = fit(histories, folder=folder, mu=4, settings=settings, solver_steps=4).lode
+        lode = fit(histories, folder=folder, mu=4, settings=settings, architecture=coarse).lode
         series = np.stack([h.series() for h in histories])
         times = np.arange(1, 31) / 30
         z0 = lode.encode_series(times, series)

@@ -27,8 +27,8 @@ from components.lode.judge import (
     edges,
     held,
     means,
-    with_start,
 )
+from components.lode.opening import Opening
 
 SCALES = Scales(0.001, 0.1, -0.01, 1.05, 0.05, (-3.0, 1.0), (-0.5, 1.0), (0.8, 0.7))
 
@@ -88,13 +88,6 @@ def test_a_spike_spoils_no_mean_but_its_own() -> None:
 
 def test_rates_are_held_at_their_mean_between_neighbours() -> None:
     assert held(np.array([[1.0, 3.0, 5.0]])).tolist() == [[2.0, 4.0]]
-
-
-def test_the_rate_at_the_start_continues_the_first_two_and_is_never_negative() -> None:
-    assert with_start(np.array([[2.0, 3.0, 9.0], [1.0, 5.0, 5.0]])).tolist() == [
-        [1.0, 2.0, 3.0, 9.0],
-        [0.0, 1.0, 5.0, 5.0],
-    ]
 
 
 @settings(max_examples=50)
@@ -264,7 +257,7 @@ def test_the_past_of_a_plan_does_not_matter_once_it_is_followed() -> None:
 
 def save(folder: Path) -> Judge:
     judge = make().float()
-    judge.config = replace(judge.config, plan=(0.1, 0.05, 1e-9), histories=7)
+    judge.config = replace(judge.config, opening=Opening((0.1, 0.05, 1e-9)), histories=7)
     judge.save(folder)
     return judge
 
@@ -333,7 +326,18 @@ def test_a_config_of_another_kind_is_told(tmp_path: Path, spoil: Callable[[Any],
         Judge.load(tmp_path)
 
 
+def test_the_file_names_the_openings_two_forms(tmp_path: Path) -> None:
+    """Runs are named after this file's bytes, so its keys and their order are not to change."""
+    judge = make().float()
+    judge.config = replace(judge.config, opening=Opening((0.1, 0.05), ("cosine", 0.1)), histories=7)
+    judge.save(tmp_path)
+    raw = json.loads((tmp_path / CONFIG).read_text())
+    assert (raw["plan"], raw["schedule"]) == ([0.1, 0.05], ["cosine", 0.1])
+    names = "error format hidden histories members plan scales schedule weights_sha256 width"
+    assert list(raw) == names.split()
+
+
 def test_the_config_survives_json_also_before_its_error_is_measured() -> None:
     for error in (0.01, math.inf):
-        config = JudgeConfig(SCALES, plan=(0.1, 0.2), error=error)
+        config = JudgeConfig(SCALES, opening=Opening((0.1, 0.2), ("cosine", 0.1)), error=error)
         assert JudgeConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

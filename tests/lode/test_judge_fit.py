@@ -9,19 +9,22 @@ import pytest
 import torch
 
 from components.lode.errors import LODEError
-from components.lode.judge import Judge, Scales, held, with_start
-from components.lode.judge_fit import JudgeFitConfig, Runs, _Fitting, fit_judge
+from components.lode.judge import Judge, Scales, held
+from components.lode.judge_fit import Runs, _Fitting, fit_judge
+from components.lode.opening import Opening, with_start
 from components.lode.planner import random_shapes
+from components.lode.settings import JudgeSettings
 from components.training.history import History
 
 from .law import POINTS, outcome, sweep
 
-SHORT = JudgeFitConfig(updates=250)
+SHORT = JudgeSettings(updates=250)
+OPENING = Opening((0.1, 0.2), ("cosine", 0.05))
 
 
 @pytest.fixture(scope="module")
 def judge() -> Judge:
-    return fit_judge(sweep(), SHORT, plan=[0.1, 0.2])
+    return fit_judge(sweep(), SHORT, opening=OPENING)
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
@@ -84,7 +87,7 @@ def _unfitted(runs: Runs) -> Judge:
 def test_the_same_fit_gives_the_same_weights_and_draws_nothing(judge: Judge) -> None:
     torch.manual_seed(123)
     state = torch.random.get_rng_state()
-    again = fit_judge(sweep(), SHORT, plan=[0.1, 0.2])
+    again = fit_judge(sweep(), SHORT, opening=OPENING)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert again.config == judge.config
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in judge.state_dict().items())
@@ -92,18 +95,18 @@ def test_the_same_fit_gives_the_same_weights_and_draws_nothing(judge: Judge) -> 
     assert not torch.equal(other.start, fit_judge(sweep(), replace(SHORT, updates=2)).start)
 
 
-def test_the_plan_is_kept_and_progress_adds_up() -> None:
+def test_the_opening_is_kept_and_progress_adds_up() -> None:
     told: list[int] = []
-    settings = JudgeFitConfig(updates=120, members=2)
-    judge = fit_judge(sweep(), settings, plan=np.array([0.1, 0.2]), progress=told.append)
+    settings = JudgeSettings(updates=120, members=2)
+    judge = fit_judge(sweep(), settings, opening=OPENING, progress=told.append)
     assert sum(told) == 120
-    assert judge.config.plan == (0.1, 0.2)
+    assert judge.config.opening == OPENING
     assert (judge.config.members, judge.config.histories) == (2, 32)
 
 
 def test_a_member_never_sees_its_own_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the runs of a part logged, its member becomes the same, the scales held equal."""
-    runs, settings = sweep(), JudgeFitConfig(updates=20)
+    runs, settings = sweep(), JudgeSettings(updates=20)
     scales = Scales.measure(runs.lrs, runs.losses, runs.metrics)
     monkeypatch.setattr(Scales, "measure", lambda *_: scales)
     before = fit_judge(runs, settings)
@@ -142,7 +145,7 @@ def test_there_are_no_more_members_than_configurations() -> None:
 
 def test_a_fit_that_explodes_says_what_to_lower() -> None:
     with pytest.raises(LODEError, match=r"no longer finite; lower lode\.judge\.peak_lr"):
-        fit_judge(sweep(), JudgeFitConfig(updates=50, peak_lr=1e38))
+        fit_judge(sweep(), JudgeSettings(updates=50, peak_lr=1e38))
 
 
 def test_runs_of_histories(histories: list[History]) -> None:

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from components.lode.channels import LR, METRIC, Channels
 from components.lode.judge import Judge
-from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
+from components.lode.judge_fit import Runs, fit_judge
 from components.lode.model import LODE, LODEConfig
 from components.lode.planner import (
-    best_latents,
     decode_plans,
-    lowest_rate,
     propose_plans,
     random_shapes,
     search,
+    starting_latents,
 )
+from components.lode.settings import JudgeSettings
 from components.training.history import History
 
 
@@ -39,7 +39,7 @@ def lode(series: np.ndarray) -> LODE:
 
 @pytest.fixture
 def judge(histories: list[History]) -> Judge:
-    return fit_judge(Runs.of(histories), JudgeFitConfig(members=3, updates=30))
+    return fit_judge(Runs.of(histories), JudgeSettings(members=3, updates=30))
 
 
 def test_the_search_finds_the_optimum_of_a_known_function() -> None:
@@ -79,8 +79,8 @@ def test_the_parents_are_the_runs_that_end_best(lode: LODE, series: np.ndarray) 
     final = series[:, -1, METRIC]
     order = np.argsort(-final, kind="stable")
     expected = lode.encode_series(np.arange(1, 31) / 30, series[order[:5]]).double().numpy()
-    assert np.array_equal(best_latents(lode, series, 5), expected)
-    assert len(best_latents(lode, series)) == 18, "there are no more"
+    assert np.array_equal(starting_latents(lode, series, 5), expected)
+    assert len(starting_latents(lode, series)) == 18, "there are no more"
 
 
 @given(seed=st.integers(0, 99), scale=st.sampled_from([0.1, 1.0, 1e3, 1e6]))
@@ -91,12 +91,12 @@ def test_plans_lie_within_the_fitted_range(seed: int, scale: float) -> None:
         lode = LODE(LODEConfig(channels, points=12, latent=4, hidden=5))
     plans = decode_plans(lode, scale * np.random.default_rng(seed).standard_normal((7, 4)))
     assert plans.shape == (7, 13)
-    assert (plans >= lowest_rate(lode)).all() and (plans <= 0.1).all()
-    assert lowest_rate(lode) == 1e-9, "a schedule that ends at 0 still gives positive rates"
+    assert (plans >= channels.lowest_lr).all() and (plans <= 0.1).all()
+    assert channels.lowest_lr == 1e-9, "a schedule that ends at 0 still gives positive rates"
 
 
 def test_plans_are_what_the_lode_decodes(lode: LODE, series: np.ndarray) -> None:
-    latents = best_latents(lode, series, 4)
+    latents = starting_latents(lode, series, 4)
     rates = lode.decode_series(torch.as_tensor(latents).float(), np.arange(31) / 30, coarse=True)[
         ..., LR
     ]
@@ -110,7 +110,7 @@ def test_the_first_proposal_is_what_all_like_best_the_others_what_some_do(
     plans = propose_plans(lode, judge, series, 4, np.random.default_rng(0))
     assert plans.shape == (4, 31) and len(np.unique(plans, axis=0)) > 1
     judged = judge.final_metric(plans)
-    parents = judge.final_metric(decode_plans(lode, best_latents(lode, series)))
+    parents = judge.final_metric(decode_plans(lode, starting_latents(lode, series)))
     assert judged[:, 0].mean() >= parents.mean(0).max()
     weights = np.random.default_rng(0).dirichlet(np.ones(3))  # of the second, drawn first
     assert weights @ judged[:, 1] >= (weights @ parents).max()

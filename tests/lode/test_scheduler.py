@@ -121,7 +121,7 @@ def test_the_whole_decision_worked_out_by_hand() -> None:
     """Loss 0.5 ± 0.08 is met at k = 5 only (0.5; its neighbours are 0.1 away), so every sample
     matches there and the largest three latents win; their rates run on from k = 5."""
     toy = Toy()
-    decision = decide(toy, window(0.5), point=4, points=T, n=8, sigma=0.1, rng=rng())
+    decision = decide(toy, window(0.5), point=4, points=T, n=8, sigma=0.1, horizon=None, rng=rng())
     assert (decision.samples, decision.kept, decision.gain) == (8, None, None)
     a = propose(torch.zeros(1).double(), 8, 0.1, rng())[:, 0].numpy()
     best = np.argsort(-a)[:3]
@@ -136,7 +136,9 @@ def test_the_whole_decision_worked_out_by_hand() -> None:
 
 def test_the_window_is_judged_by_its_last_loss_and_twice_its_deviation() -> None:
     # tolerance 0.24: k = 3 … 7 match 0.5; the lr grows with time, so t_k = 7
-    decision = decide(Toy(), window(0.5, 0.12), point=4, points=T, n=3, sigma=0.0, rng=rng())
+    decision = decide(
+        Toy(), window(0.5, 0.12), point=4, points=T, n=3, sigma=0.0, horizon=None, rng=rng()
+    )
     assert decision.t_k == (7, 7, 7)
 
 
@@ -152,7 +154,8 @@ def test_the_horizon_is_at_most_what_is_left() -> None:
 
 def test_matching_times_end_with_the_run() -> None:
     toy = Toy(loss_at=0.2)  # loss 1.2 - t: 0.2 at k = 10, 0.1 only beyond T
-    options: dict[str, Any] = {"point": 4, "points": T, "n": 1, "sigma": 0.0, "rng": rng()}
+    options: dict[str, Any] = {"point": 4, "points": T, "n": 1, "sigma": 0.0, "horizon": None}
+    options["rng"] = rng()
     assert decide(toy, window(0.2), **options).t_k == (10,)
     assert decide(toy, window(0.1), **options).accepted == 0
 
@@ -218,7 +221,14 @@ def test_a_decision_sets_the_rates_from_its_point_on_and_holds_them_between_poin
     times, series = toy.seen[0]
     assert np.allclose(times, [0.1, 0.2, 0.3])
     expected = decide(
-        Toy(), series[0], point=3, points=T, n=8, sigma=0.1, rng=np.random.default_rng([7, 3])
+        Toy(),
+        series[0],
+        point=3,
+        points=T,
+        n=8,
+        sigma=0.1,
+        horizon=None,
+        rng=np.random.default_rng([7, 3]),
     )
     assert run.lr(14) == pytest.approx(0.03)  # before point 3: not rewritten
     for j in range(T - 3):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from components.lode import kernels
 from components.lode.errors import LODEError
-from components.lode.solver import dopri5, grid_steps, interpolate, local_error, rk4, rk4_nodes
+from components.lode.solver import dense_output, dopri5, grid_steps, local_error, rk4, rk4_nodes
 
 ROTATION = torch.tensor([[-0.3, 2.0], [-2.0, -0.3]], dtype=torch.float64)
 Z0 = torch.tensor([[1.0, 0.0], [0.5, -2.0]], dtype=torch.float64)
@@ -67,7 +67,7 @@ def test_the_local_error_is_zero_where_simpsons_rule_is_exact() -> None:
 def test_output_at_the_nodes_is_the_nodes_themselves() -> None:
     field = mlp_field(2)
     nodes, slopes = rk4_nodes(field, Z0, 8, 1 / 8)
-    at = interpolate(nodes, slopes, np.arange(9) / 8, 8)
+    at = dense_output(nodes, slopes, np.arange(9) / 8, 8)
     assert torch.equal(at, nodes.transpose(0, 1))
 
 
@@ -80,7 +80,7 @@ def test_hermite_reproduces_every_cubic(coefficients: list[float], times: list[f
     cubic = np.polynomial.Polynomial(coefficients)
     grid = np.arange(9) / 4
     nodes, slopes = (torch.tensor(f(grid))[:, None, None] for f in (cubic, cubic.deriv()))
-    at = interpolate(nodes, slopes, np.array(times), 4)[0, :, 0]
+    at = dense_output(nodes, slopes, np.array(times), 4)[0, :, 0]
     assert np.allclose(at.numpy(), cubic(np.array(times)), atol=1e-9)
 
 

@@ -11,6 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.lode.fit import fit
+from components.lode.judge_fit import Runs, fit_judge
+from components.lode.opening import Opening
+from components.lode.settings import FitSettings, JudgeSettings
+from components.registry.connection import connect
 from components.training.history import History
 from components.training.run import RunSpec
 
@@ -66,21 +71,16 @@ def histories() -> list[History]:
 
 @pytest.fixture(scope="session")
 def lode_dir(histories: list[History], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from components.lode.fit import FitConfig, fit
-    from components.lode.judge_fit import JudgeFitConfig, Runs, fit_judge
-
     folder = tmp_path_factory.mktemp("lode")
-    fit(histories, folder=folder, mu=4, settings=FitConfig(updates=60, batch_size=8))
-    plan = np.full(POINTS + 1, 0.001)  # so low that a judge will want to leave it
-    fit_judge(Runs.of(histories), JudgeFitConfig(updates=200), plan=plan).save(folder)
+    fit(histories, folder=folder, mu=4, settings=FitSettings(updates=60, batch_size=8))
+    low = Opening((0.001,) * (POINTS + 1))  # so low that a judge will want to leave it
+    fit_judge(Runs.of(histories), JudgeSettings(updates=200), opening=low).save(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Migrated once: a new MLflow database costs eight seconds."""
-    from components.registry.connection import connect
-
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     with connect(f"sqlite:///{path}") as client:
         client.search_experiments()

@@ -17,9 +17,12 @@ import pytest
 from components.lode import judge
 from components.lode.judge import Judge
 from components.lode.model import CONFIG, LODE, WEIGHTS
+from components.lode.opening import Opening
 from components.lode.scheduler import LODEScheduler, load_scheduler
+from components.lode.settings import ControllerSettings
 from components.registry import RegistryError, champion, fetch, register
 from components.registry.connection import connect
+from components.registry.lazy import mlflow
 
 from .conftest import POINTS, make_history
 
@@ -35,7 +38,8 @@ LOGGED = ["point", "train_loss", "val_metric", "lr"]
 
 
 def registered(lode_dir: Path, tracking_uri: str, **changed: Any) -> Any:
-    arguments: dict[str, Any] = {"task": TASK, "tags": TAGS, "mu": MU, "n": 6, "sigma": 0.3}
+    settings = ControllerSettings(mu=MU, n=6, sigma=0.3)
+    arguments: dict[str, Any] = {"task": TASK, "tags": TAGS, "settings": settings}
     root = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
     return register(
         lode_dir, tracking_uri=tracking_uri, artifact_root=root, **(arguments | changed)
@@ -57,8 +61,6 @@ def test_register_once_with_lineage_signature_and_example(
     assert "MLFLOW_REGISTRY_URI" not in os.environ and "MLFLOW_TRACKING_URI" not in os.environ
 
     with connect(tracking_uri) as client:
-        import mlflow
-
         assert client.get_run(first.run_id).data.tags["git_revision"] == "abc"
         info = mlflow.models.get_model_info(first.uri)
         assert [column.name for column in info.signature.inputs] == LOGGED
@@ -113,7 +115,8 @@ def test_another_plan_or_judge_makes_a_new_version(
     other = tmp_path / "other"
     LODE.load(lode_dir).save(other)
     found = Judge.load(lode_dir)
-    found.config = replace(found.config, plan=tuple(2 * lr for lr in found.config.plan))
+    plan = tuple(2 * lr for lr in found.config.opening.table)
+    found.config = replace(found.config, opening=Opening(plan))
     found.save(other)
     two = registered(other, tracking_uri)
     assert (one.version, two.version) == (1, 2)
@@ -233,8 +236,6 @@ def test_windows_that_make_no_sense_are_refused(lode_dir: Path, tracking_uri: st
     run = make_history().points[LOGGED]
     uri = registered(lode_dir, tracking_uri).uri
     with connect(tracking_uri):
-        import mlflow
-
         model = mlflow.pyfunc.load_model(uri)
     with pytest.raises(ValueError, match=r"not consecutive log points of one run within 1\.\.20"):
         model.predict(run.iloc[[0, 2]])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.lode.model import LODE
+from components.lode.settings import ControllerSettings
 from components.registry import (
     Registration,
     RegistryError,
@@ -42,7 +43,7 @@ def challenge(folder: Path, uri: str, *, promote: bool, against: int | None) -> 
         tracking_uri=uri,
         artifact_root=root,
         controller="paper",
-        mu=4,
+        settings=ControllerSettings(mu=4),
     )
 
 

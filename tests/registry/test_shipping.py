@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
+from components.registry import packaging
 from components.registry.shipping import needed_modules, ship
 
 
@@ -12,7 +14,9 @@ def test_the_closure_of_the_scheduler_is_shipped_and_refers_only_to_itself(tmp_p
     modules = set(needed_modules())
     assert {"components", "components.lode.solver", "components.training.run"} <= modules
     assert {"components.lode.judge", "components.schedulers.plan"} <= modules
-    assert not {m for m in modules if m.split(".")[1:2] in (["registry"], ["tasks"], ["settings"])}
+    assert {"components.lode.settings", "components.lode.opening"} <= modules
+    rooms = {m.split(".")[1] for m in modules if m != "components"}
+    assert rooms == {"lode", "schedulers", "storage", "training"}, "no evaluation, no tasks"
     assert (
         not {"components.lode.fit", "components.lode.judge_fit", "components.pilots.campaign"}
         & modules
@@ -27,3 +31,17 @@ def test_the_closure_of_the_scheduler_is_shipped_and_refers_only_to_itself(tmp_p
                 assert not (node.module or "").startswith("components"), path
             if isinstance(node, ast.Import):
                 assert not any(a.name.startswith("components") for a in node.names), path
+
+
+def test_what_the_shipped_code_imports_is_among_the_models_requirements(tmp_path: Path) -> None:
+    sources = [path.read_text() for path in ship(tmp_path).rglob("*.py")]
+    sources.append(Path(packaging.__file__).with_name("pyfunc_lode.py").read_text())
+    imported = set()
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").partition(".")[0])
+    foreign = {name for name in imported if not name.startswith("lode_core_")}
+    foreign = {name.replace("_", "-") for name in foreign - set(sys.stdlib_module_names)}
+    assert foreign | {"pyarrow"} == set(packaging.REQUIRES)

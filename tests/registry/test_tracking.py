@@ -14,9 +14,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from components.lode.model import LODE
+from components.lode.settings import ControllerSettings
 from components.registry import (
     RegistryError,
     champion,
@@ -96,9 +99,6 @@ def test_a_run_that_a_kill_left_half_logged_is_completed_not_repeated(
 def test_long_histories_are_split_into_calls_mlflow_takes(
     tracking_uri: str, tmp_path: Path, histories: list[History]
 ) -> None:
-    import numpy as np
-    import pandas as pd
-
     rows = 700
     long = copy.deepcopy(histories[0])
     values = {name: np.linspace(0.1, 1, rows) for name in ("train_loss", "val_metric", "lr")}
@@ -226,7 +226,7 @@ def test_the_same_through_a_server(
         lode_dir,
         task="mnist1d-cnn",
         tags={"settings_digest": "s"},
-        mu=4,
+        settings=ControllerSettings(mu=4),
         tracking_uri=server,
         artifact_root=tmp_path / "unused",
     )

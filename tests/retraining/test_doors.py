@@ -15,7 +15,8 @@ from components.cli.main import cli
 from components.retraining.collection import fresh_seeds
 from components.storage.workspace import Workspace
 from components.training.history import digest, read_histories
-from components.validation import ValidationError, check_runs
+from components.validation.errors import ValidationError
+from components.validation.imported import check_runs
 from tests.validation.conftest import N, T, make_history
 
 from .conftest import TASK, TINY, bring, variant

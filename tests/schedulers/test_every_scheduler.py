@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from components.cli.main import cli
-from components.runs.single import SingleRunError
+from components.runs.plan import JobError
 from components.schedulers.names import SCHEDULERS
 from components.training.history import read_histories
 
@@ -36,5 +36,5 @@ def test_it_trains_from_the_command_line(workspace: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["hypergradient", "schedule-free"])
 def test_where_no_sweep_can_say_the_rate_it_must_be_given(workspace: Path, name: str) -> None:
-    with pytest.raises(SingleRunError, match=f"scheduler {name} needs .*add --peak-lr 0.01$"):
+    with pytest.raises(JobError, match=f"scheduler {name} needs .*add --peak-lr 0.01$"):
         CliRunner().invoke(cli, ["train", *TINY, "--scheduler", name], catch_exceptions=False)

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from components.runs.job import Job
+from components.runs.plan import SweepPlan
 from components.sweep import study
-from components.sweep.study import SweepPlan, run_sweep
+from components.sweep.study import run_sweep
 from components.training.history import History, write_history
 from components.training.run import RunSpec
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from components import names
-from components.tasks import catalog
+from components.tasks import catalog, names
 from components.tasks.datasets import DataError
 from components.tasks.task import Task, correct, correct_share
 

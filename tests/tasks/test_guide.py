@@ -68,7 +68,7 @@ def test_the_guide_makes_a_task_that_trains(tmp_path: Path) -> None:
     (shell,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     commands = [shlex.split(line) for line in shell.splitlines()]
     assert [command[:2] for command in commands] == [["lode", "tasks"], ["lode", "train"]]
-    said = [run("components.cli.main", *command[1:]) for command in commands]
+    said = [run("components.cli", *command[1:]) for command in commands]
     assert "tumours-mlp " in said[0]
     accuracy = re.search(r"tumours-mlp onecycle 0\.01 seed 0: test ([\d.]+);", said[1])
     assert accuracy and float(accuracy[1]) > 0.85

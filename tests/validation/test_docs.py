@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.training.history import write_history
-from components.validation import validate
+from components.validation.validate import validate
 
 from .conftest import PEAK_LRS, SCHEDULERS, SEEDS, N, T, make_history, write_sweep
 

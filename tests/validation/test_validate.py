@@ -23,7 +23,10 @@ from components.training.history import (
     read_histories,
     write_history,
 )
-from components.validation import ValidationError, ValidationResult, accepted_histories, validate
+from components.validation.accepted import accepted_histories
+from components.validation.errors import ValidationError
+from components.validation.validate import validate
+from components.validation.verdict import ValidationResult
 from components.validation.checks import Checker
 from components.validation.tables import Sweep as DeclaredSweep
 from components.validation.tables import read_tables

@@ -1,0 +1,61 @@
+"""`lode tasks`, `plot`, `table`, `report`: looking at what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from components.cli.options import read_settings, settings_options
+
+
+@click.command("tasks")
+def tasks_command() -> None:
+    """List the tasks of the catalog."""
+    from components.tasks.catalog import TASKS  # torch
+
+    for task in TASKS.values():
+        click.echo(f"{task.name:26} {task.title}, batch {task.batch_size}")
+
+
+@click.command("plot")
+@click.argument(
+    "histories", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("runs.svg"),
+    show_default=True,
+    help="The picture.",
+)
+def plot_command(histories: tuple[Path, ...], out: Path) -> None:
+    """Draw train loss, validation metric and learning rate of HISTORIES (.parquet) as SVG."""
+    from components.evaluation.figures import histories_over_training  # numpy, matplotlib
+    from components.training.history import read_history
+
+    histories_over_training([read_history(path) for path in histories], out)
+    click.echo(out)
+
+
+@click.command("table")
+@settings_options
+def table_command(params: Path, overrides: tuple[str, ...]) -> None:
+    """Print the result table of the last evaluation and the report's path."""
+    from components.steps.table import result_table  # pydantic, torch
+
+    click.echo(result_table(*read_settings(params, overrides)))
+
+
+@click.command("report")
+@settings_options
+@click.option("--markdown", is_flag=True, help="As a Markdown table.")
+def report_command(params: Path, overrides: tuple[str, ...], markdown: bool) -> None:
+    """Print the paper's Table 1 with what was evaluated here; the rest says "not run"."""
+    from components.evaluation.overview import overview
+    from components.steps.results import read_evaluation  # pydantic, torch
+
+    _, workspace = read_settings(params, overrides)
+    paths = sorted((workspace.root / "reports").glob("*/evaluation.json"))
+    found = {path.parent.name: read_evaluation(path) for path in paths}
+    click.echo(overview(found, markdown=markdown))

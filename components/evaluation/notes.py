@@ -1,0 +1,99 @@
+"""What a reader must know before believing the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from components.evaluation.notation import configuration
+from components.evaluation.results import Evaluation, SchedulerEntry
+from components.schedulers.names import FINER_SEARCH, LODE, label
+
+# A mean that falls by more than this from best to last point is no noise of the best point.
+COLLAPSE = 0.05
+
+
+def notes(evaluation: Evaluation) -> list[str]:
+    """Sentences, empty where nothing is unusual."""
+    entries = dict(evaluation.schedulers)
+    shared = finer_search_shares(evaluation)
+    if shared:
+        del entries[FINER_SEARCH]  # what is to be said of its runs is said of the other row
+    found = [*_kept(entries), *_diverged(entries), *_collapsed(entries)]
+    if shared:
+        entry = evaluation.schedulers[shared]
+        found.append(
+            "The finer search found nothing better than "
+            f"{configuration(entry.scheduler, entry.peak_lr)} of the sweep: the two rows are of "
+            "the same runs."
+        )
+    if evaluation.lode.fit is None:
+        found.append("The LODE's config.json has no `fit` summary: its errors are not shown.")
+    if len(evaluation.provenance.devices) > 1:
+        found.append(
+            "The runs come from different hardware, so their seconds per epoch do not compare: "
+            + ", ".join(evaluation.provenance.devices)
+        )
+    if evaluation.trajectories is None:
+        found.append(
+            "No prediction is drawn: the LODE's weights are missing, or the best baseline's "
+            "configuration has no completed run."
+        )
+    return found
+
+
+def finer_search_shares(evaluation: Evaluation) -> str | None:
+    """The row whose runs the finer search's are too, as it chose that configuration."""
+    entries = evaluation.schedulers
+    if FINER_SEARCH not in entries:
+        return None
+    own = entries[FINER_SEARCH]
+    same = (
+        row
+        for row, entry in entries.items()
+        if row != FINER_SEARCH and (entry.scheduler, entry.peak_lr) == (own.scheduler, own.peak_lr)
+    )
+    return next(same, None)
+
+
+def _kept(entries: dict[str, SchedulerEntry]) -> Iterator[str]:
+    """Where LODE changed nothing."""
+    for row, entry in entries.items():
+        if row == LODE or entry.peak_lr is None or not _same_runs(entry, entries[LODE]):
+            continue
+        name, peak = label(entry.scheduler), f"(peak lr {entry.peak_lr:g})"
+        if row == FINER_SEARCH:
+            whose, why = f"the finer search's {name} {peak}", ""
+        else:
+            whose = f"{name}'s {peak}"
+            why = "LODE kept the best schedule of its sweep, and "
+        yield (
+            f"Every LODE run ends as {whose} of that seed: {why}what it is ahead of or behind "
+            "others is that schedule's doing."
+        )
+
+
+def _diverged(entries: dict[str, SchedulerEntry]) -> Iterator[str]:
+    for row, entry in entries.items():
+        if entry.diverged:
+            yield (
+                f"{entry.diverged} of {len(entry.test_by_seed)} {label(row)} runs diverged; they "
+                "have no test result, so its mean is over the others and its comparisons leave "
+                "those seeds out."
+            )
+
+
+def _collapsed(entries: dict[str, SchedulerEntry]) -> Iterator[str]:
+    for row, entry in entries.items():
+        best, last = entry.validation.mean, entry.final_validation.mean
+        if best is not None and last is not None and best - last > COLLAPSE:
+            yield (
+                f"The {label(row)} runs end at {100 * last:.1f} % validation accuracy, far below "
+                f"the {100 * best:.1f} % of their best points, whose weights the table reports."
+            )
+
+
+def _same_runs(one: SchedulerEntry, other: SchedulerEntry) -> bool:
+    """Equal to the last bit, in validation too: a test set of few samples has equals by chance."""
+    completed = one.validation.mean is not None  # two that always diverged have nothing in common
+    same = one.test_by_seed == other.test_by_seed and one.validation == other.validation
+    return completed and same

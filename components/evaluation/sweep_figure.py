@@ -1,0 +1,110 @@
+"""The figure of the sweep: validation metric of every configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.evaluation.drawing import (
+    BLUE,
+    INK,
+    OTHERS,
+    RED,
+    WIDE,
+    Look,
+    figure,
+    legend_above,
+)
+from components.evaluation.results import SweptConfiguration
+from components.schedulers.names import label
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GRID_LIMIT = 8  # more peak lrs than this were sampled, not laid out on a grid
+
+
+def sweep_overview(configurations: Sequence[SweptConfiguration], path: Path) -> None:
+    """Validation metric of every configuration with a peak lr; the chosen ones are framed."""
+    own = [c for c in configurations if c.peak_lr is not None]
+    if len({c.peak_lr for c in own}) <= GRID_LIMIT:
+        _heatmap(own, path)
+    else:
+        _sampled(own, path)
+
+
+def _heatmap(configurations: Sequence[SweptConfiguration], path: Path) -> None:
+    names = sorted({c.scheduler for c in configurations}, key=label)
+    rates = sorted({c.peak_lr for c in configurations if c.peak_lr is not None})
+    grid = np.full((len(names), len(rates)), np.nan)
+    for c in configurations:
+        if c.peak_lr is not None and c.validation.mean is not None:
+            grid[names.index(c.scheduler), rates.index(c.peak_lr)] = 100 * c.validation.mean
+    # mostly for the better half, or a few broken configurations take all of the scale
+    low, high = np.nanmedian(grid), np.nanmax(grid)
+    with figure(path, WIDE, 0.8 + 0.5 * len(names)) as axes:
+        axes.pcolormesh(
+            grid,
+            cmap="Blues",
+            vmin=low - (high - low) * 0.5 - 1e-9,
+            vmax=high,
+            edgecolors="white",
+            linewidth=2,
+        )
+        axes.invert_yaxis()
+        for c in configurations:
+            if c.peak_lr is not None and c.validation.mean is not None:
+                dark = 100 * c.validation.mean > low + 0.5 * (high - low)
+                _cell(axes, c, names.index(c.scheduler), rates.index(c.peak_lr), dark)
+        axes.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
+        axes.set_yticks(np.arange(len(names)) + 0.5, [label(name) for name in names])
+        axes.set_xlabel("peak learning rate")
+        axes.grid(False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+
+def _cell(axes: Axes, of: SweptConfiguration, row: int, column: int, dark: bool) -> None:
+    """The value, on a dark or a light ground, and the frame."""
+    from matplotlib.patches import Rectangle
+
+    lost = f"\n{of.diverged} diverged" if of.diverged else ""
+    axes.text(
+        column + 0.5,
+        row + 0.5,
+        f"{100 * (of.validation.mean or 0):.1f}{lost}",
+        ha="center",
+        va="center",
+        linespacing=1.1,
+        color="white" if dark else INK,
+        fontsize=7.5 if of.diverged else 9.5,
+    )
+    if of.chosen:
+        corner = (column + 0.04, row + 0.06)
+        axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=RED, linewidth=2))
+
+
+def _sampled(configurations: Sequence[SweptConfiguration], path: Path) -> None:
+    names = sorted({c.scheduler for c in configurations}, key=label)
+    palette = [Look(BLUE, "-"), *(Look(*other) for other in OTHERS)]
+    with figure(path, WIDE, 3.4) as axes:
+        for i, name in enumerate(names):
+            own = [c for c in configurations if c.scheduler == name and c.validation.mean]
+            axes.errorbar(
+                [c.peak_lr for c in own],
+                [100 * (c.validation.mean or 0) for c in own],
+                [100 * (c.validation.std or 0) for c in own],
+                linestyle="none",
+                marker="os^DvPX"[i % 7],
+                markersize=5,
+                linewidth=1,
+                color=palette[i % len(palette)].color,
+                label=label(name),
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("peak learning rate")
+        axes.set_ylabel("validation accuracy (%)")
+        legend_above(axes)

@@ -1,0 +1,73 @@
+"""What the commands here have in common: errors on one line, and how they read a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from components.evaluation.results import Evaluation
+from components.settings import Settings, load
+from components.steps.results import read_evaluation
+from components.storage.workspace import Workspace
+
+PARAMS = click.Path(dir_okay=False, path_type=Path)  # a workspace's params.yaml
+Evaluations = dict[str, Evaluation]  # by folder, as it was named
+
+
+class ExperimentError(ValueError):
+    """The figures cannot be printed; the message names the folder and the command to run."""
+
+
+class Command(click.Command):
+    """A command whose expected errors are shown as one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ValueError, RuntimeError) as error:
+            if not type(error).__module__.startswith("components."):
+                raise
+            raise click.ClickException(str(error)) from None
+
+
+def opened(params: Path) -> tuple[Settings, Workspace]:
+    """The settings in a `params.yaml`, and the workspace that it lies in.
+
+    Raises:
+        ExperimentError: no such file. SettingsError: it is not valid.
+    """
+    if not params.is_file():
+        raise ExperimentError(f"{params}: no such file; name the params.yaml of a workspace")
+    return load(params), Workspace(params.resolve().parent)
+
+
+def evaluation_of(params: Path) -> Evaluation:
+    """The evaluation in a workspace.
+
+    Raises:
+        ExperimentError: none there, or its seeds or lengths are not those of `params.yaml`.
+        WorkspaceError: it is damaged or of another version.
+    """
+    settings, workspace = opened(params)
+    path, again = workspace.evaluation(settings.task), f"run `lode evaluate --params {params}`"
+    if not path.exists():
+        raise ExperimentError(f"{params.parent}: {settings.task} is not evaluated; {again}")
+    found, training = read_evaluation(path), settings.training
+    wanted = training.updates, training.points, sorted(settings.evaluation.seeds)
+    if (found.setup.updates, found.setup.points, found.setup.seeds) != wanted:
+        raise ExperimentError(f"{params.parent}: evaluated with other settings; {again}")
+    return found
+
+
+def evaluations_of(params: Iterable[Path]) -> Evaluations:
+    """Each by its folder; errors as of `evaluation_of`, and ExperimentError for one named twice."""
+    found: Evaluations = {}
+    for path in params:
+        folder = str(path.parent)
+        if folder in found:
+            raise ExperimentError(f"{folder}: named twice")
+        found[folder] = evaluation_of(path)
+    return found

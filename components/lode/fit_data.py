@@ -1,0 +1,100 @@
+"""Which histories a LODE is fitted on, and what it begins a run with."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.evaluation.ranking import best_configuration, best_validation
+from components.lode.channels import LOSS, METRIC
+from components.lode.errors import LODEError
+from components.training.history import History
+
+
+@dataclass(frozen=True)
+class FitData:
+    """Completed histories: `series` (R, T, 3) in original units, `held_out` (R,) bool; `diverged`
+    were left out."""
+
+    series: np.ndarray
+    held_out: np.ndarray
+    diverged: int
+
+    @classmethod
+    def of(
+        cls, sweep: Sequence[History], pilots: Sequence[History], held_out_seeds: int
+    ) -> FitData:
+        """Of all completed runs, with the largest `held_out_seeds` seeds of the sweep held out.
+
+        Raises:
+            LODEError: no completed run in the sweep, several tasks, lengths or budgets, a series
+                that is short or not finite, nothing left to fit, or a metric to be minimised.
+        """
+        completed = [history for history in sweep if history.completed]
+        if not completed:
+            raise LODEError(
+                f"none of {len(sweep)} histories is of a completed run; run `lode sweep` first"
+            )
+        seeds = sorted({history.meta["seed"] for history in completed})
+        completed += [history for history in pilots if history.completed]
+        _check(completed)
+        last = set(seeds[-held_out_seeds:]) if held_out_seeds else set()
+        if len(last) == len(seeds):
+            raise LODEError(
+                f"held_out_seeds = {held_out_seeds} leaves none of the seeds {seeds} to fit"
+            )
+        series = np.stack([h.series() for h in completed])
+        _check_direction(series)
+        held_out = np.array([history.meta["seed"] in last for history in completed])
+        return cls(series, held_out, len(sweep) + len(pilots) - len(completed))
+
+
+def initial_schedule(histories: Sequence[History]) -> tuple[float, ...]:
+    """Learning rates of the best configuration; where its runs differ (learned schedulers), of its
+    best run."""
+    best = best_configuration(histories)
+    runs = [run for run in histories if run.configuration == (best.scheduler, best.peak_lr)]
+    winner = max(runs, key=lambda run: (run.completed, best_validation(run)))
+    return tuple(float(lr) for lr in winner.points["lr"])
+
+
+def _check(histories: Sequence[History]) -> None:
+    for key, plural in (("task", "tasks"), ("points", "lengths"), ("updates", "budgets")):
+        values = sorted({str(history.meta[key]) for history in histories})
+        if len(values) > 1:
+            raise LODEError(f"histories of several {plural}: {', '.join(values)}; fit them apart")
+    points = int(histories[0].meta["points"])
+    for history in histories:
+        if len(history.points) != points:
+            raise LODEError(
+                f"{history.describe()} ({history.run_id}) has {len(history.points)} of {points} "
+                "points; quarantine it"
+            )
+        if not np.isfinite(history.series()).all():
+            raise LODEError(
+                f"{history.describe()} ({history.run_id}) has values that are not finite; "
+                "quarantine it"
+            )
+    if len({history.meta["scheduler"] for history in histories}) == 1:
+        warnings.warn(
+            f"all {len(histories)} histories are of scheduler {histories[0].meta['scheduler']}: a "
+            "LODE needs several kinds of schedule to learn what a learning rate does (the paper's "
+            "Table 4); add others to sweep.schedulers",
+            stacklevel=4,
+        )
+
+
+def _check_direction(series: np.ndarray) -> None:
+    """A metric that is lower where the loss is lower is an error rate, not an accuracy."""
+    loss, metric = series[..., LOSS].ravel(), series[..., METRIC].ravel()
+    if np.ptp(metric) == 0 or np.ptp(loss) == 0:
+        return
+    a, b = (x.argsort(kind="stable").argsort() / len(x) - 0.5 for x in (loss, metric))
+    if 12 * float(np.mean(a * b)) > 0.5:  # their rank correlation
+        raise LODEError(
+            "val_metric falls as the train loss falls, so lower seems to be better; everything "
+            "here maximises it: log its negative (or 1 - error) instead"
+        )

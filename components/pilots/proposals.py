@@ -1,0 +1,121 @@
+"""Which schedules the pilots try: the sweep's at finer peaks, random shapes, what LODE and judge
+propose, and of all that was tried the finalists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from components.evaluation.ranking import ranked_peaks
+from components.lode.fit import fit
+from components.lode.judge_fit import Runs, fit_judge
+from components.lode.planner import propose_plans, random_shapes
+from components.lode.settings import Architecture, FitSettings, JudgeSettings
+from components.pilots.budget import FINALISTS, Budget
+from components.runs.comparison import FAMILIES, REACH
+from components.schedulers.plan import parametric_table
+from components.training.history import History
+
+# The judge that finalists are chosen by has so many times the members: two fits' choices differ
+# more than the plans do.
+FINALISTS_MEMBERS = 3
+# The LODE only generates here; half of its training is enough for that.
+FIT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How LODE and judge are fitted on the way."""
+
+    mu: int
+    fit: FitSettings
+    judge: JudgeSettings
+    architecture: Architecture
+
+
+@dataclass(frozen=True)
+class Proposer:
+    """Makes plans, tables of T + 1 learning rates each, from what was run.
+
+    Attributes:
+        sweep: accepted histories. updates, points: N and T. scratch: folder for LODEs on the way.
+        on_fit: told before every fit what it is for.
+    """
+
+    sweep: Sequence[History]
+    recipe: Recipe
+    budget: Budget
+    updates: int
+    points: int
+    scratch: Path
+    on_fit: Callable[[str], None] = lambda note: None
+
+    @property
+    def peaks(self) -> tuple[float, float]:
+        """The range that shapes' peaks are drawn from, around the sweep's best."""
+        _, peak_lr = ranked_peaks(self.sweep)[0]
+        return peak_lr / REACH, peak_lr * REACH
+
+    def explore(self) -> np.ndarray:
+        """The sweep's best schedulers at finer peaks first, then random shapes."""
+        shapes = random_shapes(
+            self.budget.explore, self.points, self.peaks, np.random.default_rng(0)
+        )
+        return np.concatenate([self._finer(), shapes])
+
+    def propose(self, histories: Sequence[History], number: int) -> np.ndarray:
+        """What LODE and judge, fitted on the sweep and the pilots so far, propose."""
+        recipe = self.recipe
+        self.on_fit(f"fitting for proposals {number}")
+        lode = fit(
+            self.sweep,
+            pilots=histories,
+            folder=self.scratch,
+            mu=recipe.mu,
+            settings=replace(recipe.fit, updates=max(1, int(FIT_SHARE * recipe.fit.updates))),
+            architecture=recipe.architecture,
+        ).lode
+        done = self._completed(histories)
+        judge = fit_judge(Runs.of(done), recipe.judge)
+        series = np.stack([run.series() for run in done])
+        rng = np.random.default_rng(number)
+        return propose_plans(lode, judge, series, self.budget.propose, rng)
+
+    def finalists(self, histories: Sequence[History], tried: np.ndarray) -> np.ndarray:
+        """Of the plans `tried`, one per history, those that a judge who knows them all likes best,
+        and first of all the one of the sweep's own schedulers, which come first in `tried`: a finer
+        grid is what a plain search would buy, and the LODE is to be no worse than that."""
+        self.on_fit("fitting for finalists")
+        members = FINALISTS_MEMBERS * self.recipe.judge.members
+        judge = fit_judge(
+            Runs.of(self._completed(histories)), replace(self.recipe.judge, members=members)
+        )
+        judged = judge.final_metric(tried).mean(0)
+        judged[[not run.completed for run in histories]] = -np.inf
+        order = np.argsort(-judged, kind="stable")
+        ours = int(np.argmax(judged[: self.budget.finer]))
+        return tried[[ours, *order[order != ours]][:FINALISTS]]
+
+    def _finer(self) -> np.ndarray:
+        """The sweep's best schedulers at peaks between those of its grid."""
+        best = ranked_peaks(self.sweep)[:FAMILIES]
+        count = self.budget.finer // len(best)
+        return np.array(
+            [
+                parametric_table(name, peak, self.updates, self.points)
+                for name, best_peak in best
+                for peak in finer_peaks(best_peak, count)
+            ]
+        )
+
+    def _completed(self, histories: Sequence[History]) -> list[History]:
+        return [run for run in [*self.sweep, *histories] if run.completed]
+
+
+def finer_peaks(best: float, count: int) -> list[float]:
+    """`count` peaks, even, within `REACH` of the best of a grid: half of them below, half above."""
+    exponents = (2 * np.arange(count) + 1) / count - 1
+    return [float(f"{best * REACH**e:.3g}") for e in exponents]

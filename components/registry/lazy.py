@@ -1,0 +1,35 @@
+"""MLflow and SQLAlchemy, imported when they are first used.
+
+Importing MLflow takes 1 to 2 s, and most commands that import this room never reach a registry.
+`connect` sets MLflow's environment before it touches it, and all else here runs inside `connect`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["mlflow", "sqlalchemy"]
+
+if TYPE_CHECKING:
+    import mlflow
+    import mlflow.artifacts
+    import mlflow.entities
+    import mlflow.exceptions
+    import mlflow.models
+    import mlflow.pyfunc
+    import mlflow.tracking._model_registry.utils
+    import mlflow.tracking._tracking_service.utils
+    import mlflow.types
+    import sqlalchemy
+    import sqlalchemy.exc
+else:
+
+    class _Lazy:
+        def __init__(self, module: str) -> None:
+            self._module = module
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module(self._module), name)
+
+    mlflow, sqlalchemy = _Lazy("mlflow"), _Lazy("sqlalchemy")

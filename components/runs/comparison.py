@@ -1,0 +1,124 @@
+"""The comparison on fresh seeds: what is tuned for it, what each row of it is, which runs it takes.
+
+Baselines are tuned on the sweep's own peaks and seeds, at the sweep's price. Their runs teach the
+LODE nothing: they are not of the sweep, whose histories are all that a user has to pay for.
+
+The finer search is the honest opponent: what else the pilots' runs would buy. It sweeps the sweep's
+two best schedulers at finer peaks, and takes the best configuration of both sweeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from components.evaluation.ranking import best_configuration, best_configurations, ranked_peaks
+from components.runs.job import Job
+from components.runs.plan import job_of, template, under
+from components.runs.sweep_histories import sweep_histories
+from components.schedulers.names import FINER_SEARCH, LODE, WITHOUT_PEAK_LR
+from components.settings import Settings
+from components.storage.workspace import Workspace
+from components.training.history import History, read_history
+
+FAMILIES = 2  # of the sweep's schedulers, the best: as many as the pilots try at finer peaks
+# Peaks lie within this factor of the family's best, about half of the gap of the default grid.
+REACH = 2.5
+
+Chosen = dict[str, tuple[str, float | None]]  # row of the comparison to scheduler and peak lr
+
+
+def tuning_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
+    """What baselines are tuned by: peak lrs × sweep seeds each, and the finer search's runs."""
+    jobs = _baseline_jobs(settings, workspace)
+    if FINER_SEARCH in settings.baselines.schedulers:
+        jobs += finer_jobs(settings, workspace, sweep_histories(settings.task, workspace))
+    return jobs
+
+
+def finer_jobs(settings: Settings, workspace: Workspace, sweep: Sequence[History]) -> list[Job]:
+    """The finer search, as many runs as there are pilots (rounded down to whole configurations)."""
+    seeds = settings.sweep.seeds
+    made = template(settings, workspace, workspace.baselines(settings.task))
+    return [
+        under(made, scheduler, peak_lr, seed)
+        for scheduler, peak_lr in finer_configurations(sweep, settings.pilot_runs // len(seeds))
+        for seed in seeds
+    ]
+
+
+def finer_configurations(sweep: Sequence[History], count: int) -> list[tuple[str, float]]:
+    """(scheduler, peak lr) of at most `count` configurations: the best families at even factors."""
+    families = ranked_peaks(sweep)[:FAMILIES]
+    factors = np.geomspace(1 / REACH, REACH, count // len(families))
+    return [(name, float(f"{best * f:.3g}")) for name, best in families for f in factors]
+
+
+def chosen_configurations(
+    settings: Settings, workspace: Workspace, sweep: Sequence[History]
+) -> Chosen:
+    """What each row of the comparison is trained with; chosen on validation alone.
+
+    Raises:
+        HistoryError: a run that tunes a baseline is missing; `lode baselines` trains it.
+    """
+    tuned = [*sweep, *baseline_histories(settings, workspace)]
+    rows: Chosen = {name: (name, peak) for name, peak in best_configurations(tuned).items()}
+    asked = settings.baselines.schedulers
+    rows |= {name: (name, None) for name in asked if name in WITHOUT_PEAK_LR}
+    if FINER_SEARCH in asked:
+        best = best_configuration([*sweep, *finer_histories(settings, workspace, sweep)])
+        rows[FINER_SEARCH] = best.scheduler, best.peak_lr
+    return {**rows, LODE: (LODE, None)}
+
+
+def baseline_histories(settings: Settings, workspace: Workspace) -> list[History]:
+    """The runs that tuned baselines, without the finer search's."""
+    return [read_history(job.path) for job in _baseline_jobs(settings, workspace)]
+
+
+def finer_histories(
+    settings: Settings, workspace: Workspace, sweep: Sequence[History]
+) -> list[History]:
+    """The finer search's runs; none where it is not asked for."""
+    if FINER_SEARCH not in settings.baselines.schedulers:
+        return []
+    return [read_history(job.path) for job in finer_jobs(settings, workspace, sweep)]
+
+
+def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
+    """The runs of the comparison: every row's configuration on the fresh seeds, each run once."""
+    sweep = sweep_histories(settings.task, workspace)
+    chosen = chosen_configurations(settings, workspace, sweep)
+    made = evaluation_template(settings, workspace)
+    jobs = [
+        job_of(made, settings, workspace, scheduler, peak_lr, seed)
+        for scheduler, peak_lr in chosen.values()
+        for seed in settings.evaluation.seeds
+    ]
+    return list({job.spec.run_id: job for job in jobs}.values())
+
+
+def evaluation_template(settings: Settings, workspace: Workspace) -> Job:
+    """A job of the comparison without a scheduler: λ_max is measured at its end, if at all."""
+    evaluation = settings.evaluation
+    made = template(settings, workspace, workspace.scheduled(settings.task))
+    if evaluation.sharpness == "none":
+        return made
+    measured = {"method": evaluation.sharpness, "samples": evaluation.sharpness_samples}
+    method = f"{evaluation.sharpness} {evaluation.sharpness_samples}"
+    return replace(made, spec=replace(made.spec, sharpness_method=method), sharpness=measured)
+
+
+def _baseline_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
+    """Every baseline × peak lr × sweep seed; none for a baseline without a peak lr."""
+    made = template(settings, workspace, workspace.baselines(settings.task))
+    return [
+        job_of(made, settings, workspace, scheduler, peak_lr, seed)
+        for scheduler in settings.baselines.schedulers
+        if scheduler not in (*WITHOUT_PEAK_LR, FINER_SEARCH)
+        for peak_lr in settings.sweep.peak_lrs
+        for seed in settings.sweep.seeds
+    ]

@@ -1,0 +1,23 @@
+"""Tune the baselines beyond the sweep's schedules, on the sweep's peak lrs and seeds."""
+
+from __future__ import annotations
+
+from components.runs.comparison import tuning_jobs
+from components.runs.job import RunAll
+from components.runs.plan import template
+from components.runs.policies import learn_policy
+from components.schedulers.names import LEARNED_SCHEDULERS
+from components.settings import Settings
+from components.steps.step import Trained
+from components.steps.training import train_all
+from components.storage.workspace import Workspace
+
+
+def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Trained:
+    folder = workspace.baselines(settings.task)
+    folder.mkdir(parents=True, exist_ok=True)  # DVC's output, though nothing be tuned
+    for scheduler in settings.baselines.schedulers:
+        if scheduler in LEARNED_SCHEDULERS:
+            learn_policy(settings, workspace, template(settings, workspace, folder), scheduler)
+    jobs = tuning_jobs(settings, workspace)
+    return train_all("baselines", jobs, settings, run_all)

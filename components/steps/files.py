@@ -1,0 +1,114 @@
+"""What steps read and write: where it lies, and which files say that it is there.
+
+A folder may hold runs of former settings; only those that the present settings ask for count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from components.storage.workspace import Workspace, WorkspaceError
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+
+Place = Callable[[Workspace, str], Path]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file or folder below the workspace.
+
+    Attributes:
+        place: of a workspace and a task. by: the step that makes it. kind: what DVC takes it for.
+        counted: of a folder, the files that the present settings ask for; None: it is a file.
+    """
+
+    place: Place
+    by: str
+    kind: Literal["out", "metric", "plot"] = "out"
+    counted: Callable[[Settings, Workspace], list[Path]] | None = None
+
+    def check_there(self, task: str, workspace: Workspace) -> None:
+        """For a step that reads it.
+
+        Raises:
+            WorkspaceError: nothing there; says which step makes it.
+        """
+        path = self.place(workspace, task)
+        if not path.exists():
+            raise WorkspaceError(f"{path}: not there yet; run `lode {self.by}` first")
+
+    def files(self, settings: Settings, workspace: Workspace) -> list[Path]:
+        """The files by whose presence and content a step is judged done.
+
+        Raises:
+            ValueError, OSError, RuntimeError: they cannot be told yet.
+        """
+        if self.counted is None:
+            return [self.place(workspace, settings.task)]
+        return self.counted(settings, workspace)
+
+
+def _swept(settings: Settings, workspace: Workspace) -> list[Path]:
+    return sorted(workspace.histories(settings.task).glob("*.parquet"))
+
+
+def _asked(settings: Settings, workspace: Workspace) -> list[Path]:
+    """What TPE will ask for is not known before it has been told of the runs before."""
+    from components.runs.plan import sweep_plan
+
+    plan = sweep_plan(settings, workspace)
+    return [job.path for job in plan.grid_jobs()] if plan.sampler == "grid" else []
+
+
+def _piloted(settings: Settings, workspace: Workspace) -> list[Path]:
+    """The fit needs every run that the summary names."""
+    found = json.loads(workspace.pilot_summary(settings.task).read_text(encoding="utf-8"))
+    return [workspace.pilots(settings.task) / f"{name}.parquet" for name in found["run_ids"]]
+
+
+def _fitted(settings: Settings, workspace: Workspace) -> list[Path]:
+    from components.runs.scheduled import lode_files
+
+    return lode_files(workspace.lode(settings.task), settings.lode.controller)
+
+
+def _tuned(settings: Settings, workspace: Workspace) -> list[Path]:
+    from components.runs.comparison import tuning_jobs
+
+    return [job.path for job in tuning_jobs(settings, workspace)]
+
+
+def _scheduled(settings: Settings, workspace: Workspace) -> list[Path]:
+    from components.runs.comparison import evaluation_jobs
+
+    return [job.path for job in evaluation_jobs(settings, workspace)]
+
+
+def _drawn(settings: Settings, workspace: Workspace) -> list[Path]:
+    return sorted(workspace.figures(settings.task).glob("*.svg"))
+
+
+def _documented(settings: Settings, workspace: Workspace) -> list[Path]:
+    return [workspace.data_docs(settings.task) / "index.html"]
+
+
+SWEEP = Artifact(Workspace.histories, "sweep", counted=_asked)
+HISTORIES = Artifact(Workspace.histories, "sweep", counted=_swept)  # and whatever else lies there
+VALIDATION = Artifact(Workspace.validation, "validate", "metric")
+DATA_DOCS = Artifact(Workspace.data_docs, "validate", counted=_documented)
+PILOTS = Artifact(Workspace.pilots, "pilot", counted=_piloted)
+PILOT_SUMMARY = Artifact(Workspace.pilot_summary, "pilot", "metric")
+LODE = Artifact(Workspace.lode, "fit", counted=_fitted)
+REGISTRATION = Artifact(Workspace.registration, "register")
+BASELINES = Artifact(Workspace.baselines, "baselines", counted=_tuned)
+SCHEDULED = Artifact(Workspace.scheduled, "train", counted=_scheduled)
+EVALUATION = Artifact(Workspace.evaluation, "evaluate", "metric")
+RUN_TABLE = Artifact(Workspace.run_table, "evaluate")
+PAGE = Artifact(Workspace.page, "evaluate")
+FIGURES = Artifact(Workspace.figures, "evaluate", "plot", counted=_drawn)

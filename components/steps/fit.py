@@ -1,0 +1,108 @@
+"""Fit the LODE, and the judge of the default controller, on sweep and pilots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from components.evaluation.ranking import best_configuration
+from components.lode.fit import fit as fit_lode
+from components.lode.judge_fit import Runs, fit_judge
+from components.lode.model import LODE
+from components.lode.opening import Opening
+from components.runs.progress import progress
+from components.runs.scheduled import JUDGE_FILES
+from components.schedulers.names import PARAMETRIC_SCHEDULERS
+from components.settings import Settings
+from components.steps.results import read_pilots
+from components.storage.workspace import Workspace, WorkspaceError
+from components.training.history import History, history_path, read_history
+from components.validation.accepted import accepted_histories
+
+
+def work(settings: Settings, workspace: Workspace) -> None:
+    task = settings.task
+    sweep = accepted_histories(workspace.histories(task), workspace.validation(task))
+    pilots, plan = pilot_histories(settings, workspace)
+    folder, checkpoint = workspace.lode(task), workspace.fit_checkpoint(task)
+    fit_models(settings, sweep, pilots, plan, folder=folder, checkpoint=checkpoint)
+
+
+def summary(settings: Settings, workspace: Workspace) -> str:
+    found = LODE.load(workspace.lode(settings.task)).config.fit
+    error = found["best_error"]
+    return f"{found['fitted']} runs" + (f", held-out error {error:.3f}" if error else "")
+
+
+def fit_models(
+    settings: Settings,
+    sweep: Sequence[History],
+    others: Sequence[History],
+    plan: Sequence[float],
+    *,
+    folder: Path,
+    checkpoint: Path,
+) -> None:
+    """Fit the LODE, and the judge of the default controller, and save both in `folder`.
+
+    Args:
+        sweep: the accepted runs, whose best gives the initial schedule. others: more to learn from.
+        plan: what runs under the default controller begin with; empty: the sweep's best schedule.
+        checkpoint: folder from which a killed fit goes on.
+    """
+    lode = settings.lode
+    judged = lode.controller == "default"
+    total = lode.fit.updates + (lode.judge.updates if judged else 0)
+    with progress(f"fit {settings.task}", total) as advance:
+        shown = 0
+
+        def show(done: int, error: float) -> None:
+            nonlocal shown
+            advance(done - shown, f"held-out error {error:.3f}")
+            shown = done
+
+        fit_lode(
+            sweep,
+            pilots=others,
+            folder=folder,
+            checkpoint=checkpoint,
+            settings=lode.fit,
+            architecture=lode.architecture,
+            mu=lode.scheduler.mu,
+            progress=show,
+        )
+        if judged:
+            judge = fit_judge(
+                Runs.of([*sweep, *others]),
+                lode.judge,
+                opening=opening(sweep, plan),
+                progress=lambda done: advance(done, "judge"),
+            )
+            judge.save(folder)
+            return
+    for name in JUDGE_FILES:  # one of an earlier fit would be registered with this LODE
+        (folder / name).unlink(missing_ok=True)
+
+
+def opening(sweep: Sequence[History], plan: Sequence[float]) -> Opening:
+    """What runs begin with: `plan` where there is one, else the sweep's best parametric schedule;
+    the LODE's initial schedule where its best is of another kind."""
+    best = best_configuration(sweep)
+    if best.scheduler not in PARAMETRIC_SCHEDULERS or best.peak_lr is None:
+        return Opening(tuple(plan))
+    return Opening(tuple(plan), (best.scheduler, best.peak_lr))
+
+
+def pilot_histories(settings: Settings, workspace: Workspace) -> tuple[list[History], list[float]]:
+    """The pilots' histories and their plan; nothing for the controller `paper`.
+
+    Raises:
+        WorkspaceError: no pilots yet. HistoryError: one is gone.
+    """
+    if settings.lode.controller == "paper":
+        return [], []
+    path = workspace.pilot_summary(settings.task)
+    if not path.exists():
+        raise WorkspaceError(f"{path}: no pilots yet; run `lode pilot` first")
+    found, folder = read_pilots(path), workspace.pilots(settings.task)
+    return [read_history(history_path(folder, i)) for i in found.run_ids], found.plan

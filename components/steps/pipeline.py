@@ -1,0 +1,160 @@
+"""The pipeline: the one list of its steps.
+
+Everything else that speaks of steps reads it here: the command line, `make help`, what is up to
+date, the Prefect tasks with their titles and retries, the test of dvc.yaml. To add a step: its
+module, its entry here, its stage in dvc.yaml, its line in flows/pipeline.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from components.steps.files import (
+    BASELINES,
+    DATA_DOCS,
+    EVALUATION,
+    FIGURES,
+    HISTORIES,
+    LODE,
+    PAGE,
+    PILOT_SUMMARY,
+    PILOTS,
+    REGISTRATION,
+    RUN_TABLE,
+    SCHEDULED,
+    SWEEP,
+    VALIDATION,
+)
+from components.steps.step import HOUR, MINUTE, SCHEDULED_TRAINING, SWEEP_SHARD, Step
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+    from components.storage.workspace import Workspace
+
+# Of the LODE's settings: what is fitted, and what the pilots search with. The controller's others
+# (n, sigma, …) are only used in runs.
+FITTED = (
+    "lode.controller",
+    "lode.encoder",
+    "lode.latent",
+    "lode.hidden",
+    "lode.solver",
+    "lode.solver_steps",
+    "lode.fit",
+    "lode.judge",
+    "lode.scheduler.mu",
+)
+# What the runs of the comparison follow from. Pilots are as many as a finer search has runs.
+COMPARED = (
+    "task",
+    "training",
+    "sweep",
+    "pilots",
+    "baselines",
+    "lode.controller",
+    "lode.scheduler",
+    "evaluation",
+)
+
+
+def _compared(settings: Settings) -> str:
+    rows = [*settings.sweep.schedulers, *settings.baselines.schedulers, "lode"]
+    return f"{len(rows) * len(settings.evaluation.seeds)} runs"
+
+
+# Deterministic steps are not tried again: they would fail again. What trains is (a worker was
+# killed; finished runs are found), and what talks to a database that may be locked or starting.
+PIPELINE: tuple[Step, ...] = (
+    Step(
+        "sweep",
+        "Train every run of the sweep that is not on disk.",
+        settings=("task", "training", "sweep"),
+        reads=(),
+        writes=(SWEEP,),
+        stamped=False,
+        size=lambda s: f"{s.sweep_runs} runs",
+        trains_by=SWEEP_SHARD,
+        limit=72 * HOUR,
+        retries=2,
+    ),
+    Step(
+        "validate",
+        "Check the histories; quarantine bad runs, stop on structural faults.",
+        settings=("task", "training", "sweep", "validation"),
+        reads=(HISTORIES,),
+        writes=(VALIDATION, DATA_DOCS),
+        limit=30 * MINUTE,
+    ),
+    Step(
+        "pilot",
+        "Try proposed schedules; find the plan that LODE-scheduled runs begin with.",
+        settings=("task", "training", "sweep", "pilots", "evaluation.seeds", *FITTED),
+        reads=(HISTORIES, VALIDATION),
+        writes=(PILOTS, PILOT_SUMMARY),
+        size=lambda s: f"{s.pilot_runs} runs",
+        trains_by=SWEEP_SHARD,
+        limit=72 * HOUR,
+        retries=2,
+    ),
+    Step(
+        "fit",
+        "Fit the LODE and its judge on the histories of sweep and pilots.",
+        settings=("task", *FITTED),
+        reads=(HISTORIES, VALIDATION, PILOTS, PILOT_SUMMARY),
+        writes=(LODE,),
+        size=lambda s: f"{s.lode.fit.updates} updates",
+        limit=12 * HOUR,
+    ),
+    Step(
+        "register",
+        "Log the sweep in MLflow and register the LODE as champion.",
+        settings=("task", "training", "sweep", "validation", "lode", "registry"),
+        reads=(HISTORIES, VALIDATION, LODE),
+        writes=(REGISTRATION,),
+        limit=30 * MINUTE,
+        retries=3,
+    ),
+    Step(
+        "baselines",
+        "Tune the baselines of baselines.schedulers as the sweep tunes its own.",
+        settings=("task", "training", "sweep", "pilots", "baselines", "lode.controller"),
+        reads=(HISTORIES, VALIDATION),
+        writes=(BASELINES,),
+        stamped=False,
+        size=lambda s: f"{len(s.baselines.schedulers)} schedulers",
+        trains_by=SWEEP_SHARD,
+        limit=72 * HOUR,
+        retries=2,
+    ),
+    Step(
+        "train",
+        "Train under the LODE, and under the best of every baseline, on the same fresh seeds.",
+        settings=COMPARED,
+        reads=(HISTORIES, VALIDATION, BASELINES, LODE),
+        writes=(SCHEDULED,),
+        stamped=False,
+        size=_compared,
+        trains_by=SCHEDULED_TRAINING,
+        limit=72 * HOUR,
+        retries=2,
+    ),
+    Step(
+        "evaluate",
+        "Compare on fresh seeds and draw reports/<task>/index.html.",
+        settings=COMPARED,
+        reads=(HISTORIES, VALIDATION, PILOT_SUMMARY, LODE, BASELINES, SCHEDULED),
+        writes=(EVALUATION, RUN_TABLE, PAGE, FIGURES),
+        size=lambda s: f"{len(s.evaluation.seeds)} seeds",
+    ),
+)
+STEPS = {step.name: step for step in PIPELINE}
+
+
+def sentence() -> str:
+    """`sweep, validate, …`: the steps in their order."""
+    return ", ".join(STEPS)
+
+
+def up_to_date(settings: Settings, workspace: Workspace) -> bool:
+    """Whether every step would find its finished output."""
+    return all(step.is_current(settings, workspace) for step in PIPELINE)

@@ -1,0 +1,47 @@
+"""Log the sweep in MLflow and register the LODE as `lode-<task>@champion`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from components.registry.models import register
+from components.registry.tracking import log_sweep
+from components.runs.sweep_histories import sweep_histories
+from components.settings import Settings
+from components.steps.declared import learning_digest
+from components.steps.results import read_json
+from components.storage.files import write_text
+from components.storage.workspace import Workspace, git_revision
+
+
+def work(settings: Settings, workspace: Workspace) -> None:
+    task, uri = settings.task, workspace.database(settings.registry.tracking_uri)
+    validated = read_json(workspace.validation(task))
+    log_sweep(
+        sweep_histories(task, workspace),
+        tracking_uri=uri,
+        experiment=f"sweep-{task}",
+        artifact_root=workspace.artifacts,
+    )
+    registered = register(
+        workspace.lode(task),
+        task=task,
+        tags={
+            "histories_digest": validated["histories_digest"],
+            "settings_digest": learning_digest(settings),
+            "git_revision": git_revision(workspace.root),
+            "sweep_size": str(len(validated["accepted"])),
+        },
+        controller=settings.lode.controller,
+        settings=settings.lode.scheduler,
+        tracking_uri=uri,
+        artifact_root=workspace.artifacts,
+    )
+    facts = {**asdict(registered), "tags": dict(registered.tags)}
+    write_text(workspace.registration(task), json.dumps(facts, indent=1) + "\n")
+
+
+def summary(settings: Settings, workspace: Workspace) -> str:
+    found = read_json(workspace.registration(settings.task))
+    return f"{found['name']} version {found['version']}"

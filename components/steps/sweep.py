@@ -1,0 +1,33 @@
+"""Train every run of the sweep that is not on disk."""
+
+from __future__ import annotations
+
+from components.runs.execute import load_data
+from components.runs.job import RunAll
+from components.runs.plan import missing, note, sweep_plan
+from components.runs.progress import progress
+from components.settings import Settings
+from components.steps.step import Trained
+from components.storage.workspace import Workspace
+from components.sweep.study import run_sweep
+
+
+def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Trained:
+    plan = sweep_plan(settings, workspace)
+    total = plan.configurations * len(plan.seeds)
+    found = {path.stem for path in workspace.histories(settings.task).glob("*.parquet")}
+    if plan.sampler != "grid" or missing(plan.grid_jobs()):
+        # data problems show here, before worker processes are started
+        load_data(settings.task, workspace.data, settings.training.train_samples, "cpu")
+    with progress(f"sweep {settings.task}", total) as advance:
+        histories = run_sweep(
+            plan,
+            workers=settings.sweep.workers,
+            on_history=lambda job, history: advance(1, note(history)),
+            train=run_all,
+        )
+    return Trained(
+        len(histories),
+        sum(not h.completed for h in histories),
+        sum(h.run_id not in found for h in histories),
+    )

@@ -1,0 +1,14 @@
+"""Train the LODE-scheduled runs and the best of every baseline on the same fresh seeds."""
+
+from __future__ import annotations
+
+from components.runs.comparison import evaluation_jobs
+from components.runs.job import RunAll
+from components.settings import Settings
+from components.steps.step import Trained
+from components.steps.training import train_all
+from components.storage.workspace import Workspace
+
+
+def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Trained:
+    return train_all("train", evaluation_jobs(settings, workspace), settings, run_all)

@@ -1,0 +1,70 @@
+"""`make demo`: the pipeline under Prefect from the command line, ending with the result table.
+
+Prefect itself is imported only when there is something to do: it takes 10 to 20 s to start.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+import flows  # noqa: F401  telemetry off, before anything else
+from components.cli.main import expected_errors
+from components.cli.options import read_settings, replaced, settings_options
+from components.steps.pipeline import sentence, up_to_date
+from components.steps.table import result_table
+from components.storage.lock import only_one
+from flows.server import prefect_environment, running_server
+
+if TYPE_CHECKING:
+    from components.storage.workspace import Workspace
+
+HELP = f"""The whole pipeline: {sentence()}. Steps that are up to date do nothing.
+
+Runs under Prefect, in the server of `make serve` if one is up, else without a server.
+"""
+
+
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@settings_options
+def main(params: Path, overrides: tuple[str, ...]) -> None:
+    settings, workspace = read_settings(params, overrides)
+    with only_one(workspace):
+        if up_to_date(settings, workspace):
+            click.echo("every step is up to date, nothing to do", err=True)
+        else:
+            run_flow(params, overrides, workspace)
+        click.echo(result_table(settings, workspace))
+
+
+def run_flow(params: Path, overrides: tuple[str, ...], workspace: Workspace) -> None:
+    """Run the flow, quietly: the steps report for themselves, and the server keeps the log."""
+    server = running_server(workspace)
+    os.environ.update(prefect_environment(workspace, server))
+    where = f"in {server['prefect']}" if server else "without a server (`make serve` starts one)"
+    click.echo(f"running under Prefect, {where}", err=True)
+    from flows.parameters import Changes  # Prefect, with the environment set above
+    from flows.pipeline import pipeline
+
+    pipeline(changes=Changes(others=replaced(overrides)), params=params)
+
+
+def entry() -> None:
+    """Run `main`; an error with a message for the user is one line, any other a traceback."""
+    try:
+        main(prog_name="python -m flows", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("stopped; finished runs are kept, start again to go on", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except expected_errors() as error:
+        if not type(error).__module__.startswith(("components.", "flows.")):
+            raise
+        click.echo(f"pipeline stopped: {error}", err=True)
+        sys.exit(1)

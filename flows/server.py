@@ -1,0 +1,36 @@
+"""The Prefect server of `make serve`: whether one is up, and what Prefect must be told of it.
+
+Without Prefect: it is asked before Prefect is imported, which takes 10 to 20 s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.error
+import urllib.request
+from typing import Any
+
+from components.storage.workspace import Workspace
+
+
+def prefect_environment(workspace: Workspace, server: dict[str, Any] | None) -> dict[str, str]:
+    """What Prefect must find set when it is imported; what the caller has set stays."""
+    ours = {
+        "PREFECT_HOME": str(workspace.state / "prefect"),
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # progress bars stay readable
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # 20 is too short when new
+    }
+    if server:
+        ours["PREFECT_API_URL"] = f"{server['prefect']}/api"
+    return {name: os.environ.get(name, value) for name, value in ours.items()}
+
+
+def running_server(workspace: Workspace) -> dict[str, Any] | None:
+    """What `make serve` wrote to `.lode/serve.json`, if its Prefect server answers."""
+    try:
+        server = json.loads((workspace.state / "serve.json").read_text(encoding="utf-8"))
+        with urllib.request.urlopen(f"{server['prefect']}/api/health", timeout=5):
+            return dict(server)
+    except (OSError, ValueError, KeyError, urllib.error.URLError):
+        return None

@@ -1,0 +1,106 @@
+"""A step of `components/` as a Prefect task, and a flow run's name; the same for every flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+from prefect import Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from components.settings import Settings, SettingsError
+from components.steps.step import Step, StepResult
+from components.storage.workspace import Workspace
+from flows.fan_out import elsewhere
+from flows.inputs import read
+from flows.parameters import Changes
+from flows.retries import DELAYS, may_pass_next_time
+
+StepTask = Task[[Settings, Workspace], StepResult]
+
+
+def step_task(step: Step) -> StepTask:
+    """A step of the pipeline as a Prefect task whose name tells its runs apart."""
+    return _task(
+        step.name,
+        step,
+        step.help,
+        step.title,
+        timeout=step.limit,
+        retries=step.retries,
+        trains_by=step.trains_by,
+    )
+
+
+def part_task(
+    name: str,
+    work: Callable[..., StepResult],
+    *,
+    timeout: float,
+    retries: int = 0,
+    trains_by: str | None = None,
+) -> StepTask:
+    """A part of a night, a function of `components/retraining`, likewise.
+
+    Args:
+        trains_by: for one that takes `run_all`, the deployment that trains for it where
+            params.yaml's `execution` says so.
+    """
+    title = name.replace("_", " ")
+    return _task(
+        name,
+        work,
+        work.__doc__,
+        lambda settings: f"{title} {settings.task}",
+        timeout=timeout,
+        retries=retries,
+        trains_by=trains_by,
+    )
+
+
+def _task(
+    name: str,
+    work: Callable[..., StepResult],
+    description: str | None,
+    title: Callable[[Settings], str],
+    *,
+    timeout: float,
+    retries: int,
+    trains_by: str | None,
+) -> StepTask:
+    """The steps know themselves what is done, so Prefect's cache stays out of it."""
+
+    def run(settings: Settings, workspace: Workspace) -> StepResult:
+        who = [elsewhere(settings, workspace, trains_by)] if trains_by else []
+        result = work(settings, workspace, *who)
+        line = f"{title(settings)}: {result.summary} ({result.timing})"
+        get_run_logger().info(line)
+        click.echo(line, err=True)
+        return result
+
+    def title_of(parameters: dict[str, Any]) -> str:
+        return title(parameters["settings"])
+
+    return task(
+        name=name,
+        description=description,
+        task_run_name=title_of,  # type: ignore[arg-type]  # a Protocol no function satisfies
+        cache_policy=NO_CACHE,
+        timeout_seconds=timeout,
+        retries=retries,
+        retry_delay_seconds=DELAYS[:retries] or None,
+        retry_condition_fn=may_pass_next_time,
+    )(run)
+
+
+def named_after_settings(flow: str) -> str:
+    """`pipeline mnist1d-cnn · 4f1a9c02`, for a flow with the parameters params, task, changes."""
+    given = flow_run.parameters
+    try:
+        changes = Changes.model_validate(given["changes"])
+        settings, _ = read(given["params"], given["task"], changes.overrides())
+    except SettingsError:  # the run itself will say what is wrong
+        return f"{flow} · invalid settings"
+    return f"{flow} {settings.task} · {settings.digest()[:8]}"

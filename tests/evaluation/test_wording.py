@@ -1,0 +1,116 @@
+"""The sentences say what the numbers say, and no more."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from components.evaluation import wording
+from components.evaluation.evaluate import evaluate
+from components.evaluation.results import (
+    FitSummary,
+    Gain,
+    Quarantined,
+    ValidationSummary,
+)
+
+
+@pytest.fixture
+def evaluation(finished):
+    return finished[0]
+
+
+def with_pair(evaluation, **changes):
+    """The evaluation with another outcome of LODE against the best baseline."""
+    pairs = evaluation.comparisons["lode"]
+    other = {**pairs, "onecycle": replace(pairs["onecycle"], **changes)}
+    return replace(evaluation, comparisons={**evaluation.comparisons, "lode": other})
+
+
+def test_headline_better(evaluation):
+    sentence = wording.headline(evaluation)
+    assert re.fullmatch(
+        r"LODE ends 0\.\d\d points above OneCycle \(peak lr 0\.05\), the best baseline on "
+        r"validation: 94\.\d\d against 93\.\d\d % test accuracy \(95 % interval \+0\.\d\d to "
+        r"\+1\.\d\d, p [=<] 0\.\d+, n = 6 seeds\)\.",
+        sentence,
+    )
+    assert wording.verdict(evaluation) == "better"
+
+
+def test_headline_worse(evaluation):
+    worse = with_pair(evaluation, mean=-0.0042, low=-0.006, high=-0.0024, p_value=0.0004)
+    assert wording.verdict(worse) == "worse"
+    assert "LODE ends 0.42 points below OneCycle" in wording.headline(worse)
+    assert "95 % interval −0.60 to −0.24, p < 0.001" in wording.headline(worse)
+
+
+@pytest.mark.parametrize("mean", [0.004, -0.004, 0.0])
+def test_headline_does_not_claim_what_is_not_significant(evaluation, mean):
+    level = with_pair(evaluation, mean=mean, low=mean - 0.01, high=mean + 0.01, p_value=0.4)
+    sentence = wording.headline(level)
+    assert "cannot be told apart" in sentence and "p = 0.40" in sentence
+    assert "above" not in sentence and "below" not in sentence
+
+
+def test_headline_with_one_seed_or_none(evaluation):
+    one = with_pair(evaluation, mean=0.01, low=None, high=None, p_value=None, n=1)
+    assert "no interval, no p-value, n = 1" in wording.headline(one)
+    assert "cannot be told apart" in wording.headline(one)
+    none = with_pair(evaluation, mean=None, low=None, high=None, p_value=None, n=0)
+    assert "no comparison" in wording.headline(none)
+    assert wording.verdict(none) == "undecided"
+
+
+def test_pilots_that_found_nothing(evaluation):
+    def last(**changes):
+        return wording.pilots(replace(evaluation.pilots, **changes), 100.0)[1]
+
+    assert "too little to be trusted, so LODE's runs begin with OneCycle 0.05." in last(
+        adopted=False
+    )
+    assert "so LODE's runs begin with OneCycle 0.05." in last(gain=Gain())
+    assert "so LODE's runs begin with the sweep's best schedule." in last(
+        gain=Gain(), baseline=None
+    )
+
+
+def test_pilots_that_were_not_asked_for(evaluation):
+    silent = wording.lode(replace(evaluation, pilots=None))
+    assert len(silent) == len(wording.lode(evaluation)) - 2
+    assert not any("pilot" in sentence for sentence in silent)
+
+
+def test_a_fit_that_says_nothing(evaluation):
+    for fit in (None, FitSummary()):
+        entry = replace(evaluation.lode, fit=fit)
+        sentences = wording.lode(replace(evaluation, pilots=None, lode=entry))
+        assert len(sentences) == 1 and "asked 18 times" in sentences[0]
+
+
+def test_what_became_of_the_sweeps_runs(evaluation):
+    def said(*validation):
+        return wording.sweep(replace(evaluation, validation=ValidationSummary(*validation)))[1]
+
+    bad = [Quarantined("constant 0.1 seed 2 (bad1)", ["did not complete"])]
+    assert said(36, [], 0) == "Validation accepted 36 runs for the LODE and quarantined none."
+    assert said(35, bad, 1) == (
+        "Validation accepted 35 runs for the LODE and quarantined 1; "
+        "1 run in the folder belongs to no declared sweep."
+    )
+    assert "; 2 runs in the folder belong to no declared sweep." in said(35, bad, 2)
+    assert len(wording.sweep(evaluation)) == 1
+
+
+def test_the_finer_search_says_what_it_is(evaluation, given_finer):
+    assert wording.finer_search(evaluation) == []
+    (sentence,) = wording.finer_search(evaluate(**given_finer))
+    assert sentence == (
+        "Finer search, the honest opponent, spent 9 runs (pilots: 100) on the sweep's two best "
+        "schedules at finer peaks and chose OneCycle 0.07."
+    )
+    as_many = {**given_finer, "pilots": replace(given_finer["pilots"], runs=9)}
+    (sentence,) = wording.finer_search(evaluate(**as_many))
+    assert "spent 9 runs, as many as the pilots, on" in sentence
+    (sentence,) = wording.finer_search(evaluate(**{**given_finer, "pilots": None}))
+    assert "spent 9 runs on" in sentence

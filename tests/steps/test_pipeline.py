@@ -1,0 +1,229 @@
+"""The steps on a real, tiny pipeline: what they do once, not again, and what makes them stale."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.evaluation.results import SCHEMA_VERSION
+from components.runs.comparison import evaluation_jobs
+from components.runs.plan import sweep_plan
+from components.settings import Settings
+from components.steps.pilot import pilots_of
+from components.steps.pipeline import PIPELINE, STEPS, up_to_date
+from components.steps.results import read_pilots
+from components.steps.table import result_table
+from components.storage.workspace import Workspace, WorkspaceError
+from components.training.history import read_history
+from tests.tiny import TASK, in_this_process, tiny
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def copy(finished_copy: Path) -> Workspace:
+    return Workspace(finished_copy)
+
+
+def ran(settings: Settings, workspace: Workspace) -> list[str]:
+    results = (step(settings, workspace, in_this_process) for step in PIPELINE)
+    return [result.step for result in results if result.ran]
+
+
+def stale(settings: Settings, workspace: Workspace) -> set[str]:
+    return {step.name for step in PIPELINE if not step.is_current(settings, workspace)}
+
+
+def test_a_second_time_nothing_runs(copy: Workspace) -> None:
+    files = {path: path.stat().st_mtime_ns for path in copy.root.rglob("*") if path.is_file()}
+    kept = {p: t for p, t in files.items() if ".lode" not in p.parts and p.suffix != ".db"}
+    assert up_to_date(tiny(), copy)
+    assert ran(tiny(), copy) == []
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+
+
+def test_the_table_and_the_report_are_there(finished: Path) -> None:
+    table = result_table(tiny(), Workspace(finished))
+    for scheduler in ("Constant", "OneCycle", "Linear", "PBT", "Finer search", "LODE"):
+        assert scheduler in table
+    assert Workspace(finished).page(TASK).exists()
+    assert str(Workspace(finished).page(TASK)) in table
+
+
+EVERYTHING_AFTER_THE_SWEEP = set(STEPS) - {"sweep", "baselines", "train"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"lode__scheduler__sigma": 0.3}, {"register", "train", "evaluate"}),
+        ({"lode__fit__updates": 21}, {"pilot", "fit", "register"}),
+        ({"evaluation__seeds": [100, 102]}, {"pilot", "train", "evaluate"}),
+        ({"evaluation__sharpness": "none"}, {"train", "evaluate"}),
+        ({"validation__max_train_loss": 50.0}, {"validate", "register"}),
+        ({"pilots__runs": 0, "baselines__schedulers": []}, {"pilot", "evaluate"}),
+        ({"sweep__workers": 1, "training__device": "auto", "execution__mode": "dask"}, set()),
+        ({"baselines__schedulers": ["linear"]}, {"evaluate"}),
+        ({"baselines__schedulers": ["warmup-stable-decay"]}, {"baselines", "train", "evaluate"}),
+        ({"retraining__seeds": 3}, set()),
+        ({"training__updates": 42}, set(STEPS) - {"fit"}),
+    ],
+)
+def test_a_change_makes_stale_what_depends_on_it(
+    finished: Path, changes: dict[str, Any], expected: set[str]
+) -> None:
+    assert stale(tiny(**changes), Workspace(finished)) == expected
+
+
+def test_what_was_made_anew_makes_stale_what_comes_after_and_says_why(copy: Workspace) -> None:
+    settings = tiny(lode__fit__updates=21)
+    said = {step.name: step(settings, copy, in_this_process) for step in PIPELINE}
+    assert {name for name, result in said.items() if result.ran} == {
+        "pilot",
+        "fit",
+        "register",
+        "train",
+        "evaluate",
+    }
+    assert said["fit"].why.startswith("lode.fit.updates")
+    assert "models/lode/digits-mlp" in said["evaluate"].why
+    assert "again: lode.fit.updates" in said["fit"].timing
+    assert ran(settings, copy) == []
+
+
+def test_another_budget_sweeps_anew_beside_the_old_histories(copy: Workspace) -> None:
+    old = {path.stem for path in copy.histories(TASK).glob("*.parquet")}
+    settings = tiny(training__updates=42)
+    result = STEPS["sweep"](settings, copy, in_this_process)
+    assert (result.trained, result.summary) == (8, "8 runs, 0 diverged, 0 found")
+    STEPS["validate"](settings, copy)
+    report = json.loads(copy.validation(TASK).read_text())
+    assert len(report["accepted"]) == 8 and not old & set(report["accepted"])
+    assert set(report["outside_sweep"]) == old
+    assert {path.stem for path in copy.histories(TASK).glob("*.parquet")} > old
+
+
+def test_a_lost_or_damaged_output_is_made_again(copy: Workspace) -> None:
+    weights = copy.lode(TASK) / "lode.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(good[:100])
+    assert not up_to_date(tiny(), copy)
+    assert STEPS["fit"](tiny(), copy).why == "models/lode/digits-mlp/lode.safetensors has changed"
+    assert weights.read_bytes() == good, "the fit is not deterministic"
+    for lost in (copy.page(TASK), copy.figures(TASK) / "test.svg"):
+        lost.unlink()
+        assert stale(tiny(), copy) == {"evaluate"}
+        assert STEPS["evaluate"](tiny(), copy).ran and lost.exists()
+
+
+def test_an_evaluation_of_another_version_is_made_again(copy: Workspace) -> None:
+    path = copy.evaluation(TASK)
+    path.write_text(path.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
+    with pytest.raises(WorkspaceError, match=r"evaluation\.json: written by another version"):
+        result_table(tiny(), copy)
+    assert ran(tiny(), copy) == ["evaluate"]
+    assert "PBT" in result_table(tiny(), copy)
+
+
+def test_the_pilots_are_counted_and_their_plan_is_what_runs_begin_with(finished: Path) -> None:
+    workspace = Workspace(finished)
+    found = read_pilots(workspace.pilot_summary(TASK))
+    assert found.baseline is not None
+    begun = found.plan if found.adopted else found.baseline.plan
+    assert found.runs <= 20 and len(begun) == 21
+    kept = {path.stem for path in workspace.pilots(TASK).glob("*.parquet")}
+    assert kept == set(found.run_ids)
+    judge = json.loads((workspace.lode(TASK) / "judge.json").read_text())
+    assert judge["plan"] == found.plan
+    assert judge["schedule"] == [found.baseline.scheduler, found.baseline.peak_lr]
+    assert judge["histories"] == 8 + found.runs - found.diverged
+    job = evaluation_jobs(tiny(), workspace)[-1]
+    assert job.spec.scheduler == "lode"
+    rates = read_history(job.path).points["lr"]
+    assert rates[: 5 - 1].tolist() == pytest.approx(begun[1:5]), "up to the first decision"
+    result = STEPS["pilot"](tiny(), workspace)
+    assert not result.ran and f"{found.runs} runs, 0 diverged; gain " in result.summary
+
+
+def test_fresh_seeds_are_neither_the_sweeps_nor_the_evaluations(finished: Path) -> None:
+    asked = pilots_of(tiny(evaluation__seeds=[2, 4]), Workspace(finished))
+    assert asked.fresh == [3, 5, 6, 7]
+    assert asked.budget.screen + asked.budget.confirm == 4
+
+
+def test_without_pilots_it_is_said_and_the_fit_goes_on(copy: Workspace) -> None:
+    paper = tiny(lode__controller="paper", baselines__schedulers=[])
+    assert "no pilots" in STEPS["pilot"](paper, copy).summary
+    STEPS["fit"](paper, copy)
+    kept = {path.name for path in copy.lode(TASK).iterdir()}
+    assert kept == {"lode.safetensors", "config.json"}, "the judge was of another fit"
+    copy.pilot_summary(TASK).unlink()
+    with pytest.raises(WorkspaceError, match=r"pilots\.json: .*run `lode pilot` first"):
+        STEPS["fit"](tiny(lode__fit__updates=3), copy)
+
+
+def test_a_lost_pilot_is_run_again(copy: Workspace) -> None:
+    lost = min(copy.pilots(TASK).glob("*.parquet"))
+    lost.unlink()
+    assert not up_to_date(tiny(), copy)
+    assert STEPS["pilot"](tiny(), copy, in_this_process).ran and lost.exists()
+
+
+def test_only_a_missing_run_is_trained(copy: Workspace) -> None:
+    paths = sorted(copy.histories(TASK).glob("*.parquet"))
+    paths[3].unlink()
+    result = STEPS["sweep"](tiny(), copy)  # by a real pool
+    assert result.ran and result.trained == 1
+    assert ran(tiny(), copy) == [], "the same run gave another history"
+
+
+def test_a_truncated_history_stops_with_its_name(copy: Workspace) -> None:
+    path = sorted(copy.histories(TASK).glob("*.parquet"))[0]
+    path.write_bytes(path.read_bytes()[:-30])
+    assert not up_to_date(tiny(), copy)
+    with pytest.raises(ValueError, match=path.name):
+        STEPS["validate"](tiny(), copy)
+
+
+def test_steps_out_of_order_say_what_comes_first(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    for step in PIPELINE[1:]:
+        with pytest.raises(WorkspaceError, match="run `lode sweep` first"):
+            step(tiny(), workspace)
+    with pytest.raises(WorkspaceError, match="make demo"):
+        result_table(tiny(), workspace)
+
+
+def test_too_little_space_and_an_unusable_folder_stop_before_work(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "full")
+    workspace.root.mkdir()
+    with pytest.raises(WorkspaceError, match=r"MiB free.*nothing was started"):
+        workspace.check_writable(needed=10**18)
+    occupied = tmp_path / "occupied"
+    occupied.mkdir()
+    (occupied / "data").write_text("a file where a folder should be")
+    with pytest.raises(WorkspaceError, match=r"data: cannot be written to"):
+        STEPS["sweep"](tiny(), Workspace(occupied))
+    assert not (occupied / "models").exists()
+
+
+def test_another_text_is_another_sweep(tmp_path: Path) -> None:
+    workspace, settings = Workspace(tmp_path), tiny(task="text-minigpt")
+    with pytest.raises(ValueError, match=r"no text in .*text"):
+        STEPS["sweep"](settings, workspace)
+    text = workspace.data / "text" / "mine.txt"
+    text.parent.mkdir(parents=True)
+    text.write_text("one")
+    first = {job.spec.run_id for job in sweep_plan(settings, workspace).grid_jobs()}
+    text.write_text("two")
+    second = {job.spec.run_id for job in sweep_plan(settings, workspace).grid_jobs()}
+    assert not first & second
+
+
+def test_a_tpe_sweep_says_truly_what_it_found(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    settings = tiny(sweep__sampler="tpe", sweep__trials=2)
+    assert STEPS["sweep"](settings, workspace, in_this_process).trained == 4
+    again = STEPS["sweep"](settings, workspace, in_this_process)
+    assert not again.ran and again.trained == 0
