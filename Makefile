@@ -1,6 +1,6 @@
 # The few commands people type. Each one sets up .venv first, which takes no time once it is there.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve deploy repro test lint audit bench clean clean-all
+.PHONY: help setup demo serve deploy repro test acceptance lint audit bench clean clean-all
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,13 +15,15 @@ export GX_ANALYTICS_ENABLED := false
 export DVC_NO_ANALYTICS := true
 
 help:
-	@echo "make demo    the whole pipeline on params.yaml: sweep, validate, fit, register, train,"
-	@echo "             evaluate; ends with the result table (ARGS='--set task=…' changes settings)"
+	@echo "make demo    the whole pipeline on params.yaml, ends with the result table; its steps are"
+	@echo "             $$($(PYTHON) -S -m components.steps)"
+	@echo "             (ARGS='--set task=…' changes settings)"
 	@echo "make serve   Prefect, MLflow and workers on this machine, with their user interfaces; Ctrl-C"
 	@echo "             stops them (ARGS='--database postgresql' for more than a few workers)"
 	@echo "make deploy  the deployments of prefect.yaml on a server elsewhere (PREFECT_API_URL)"
 	@echo "make repro   the same pipeline as DVC stages (dvc repro)"
-	@echo "make test    every test              (ARGS='tests/lode -k solver' chooses)"
+	@echo "make test    every feature, in minutes  (ARGS='tests/lode -k solver' chooses)"
+	@echo "make acceptance  what needs PostgreSQL, Chromium, Dask, Kubernetes' schemas, or long waiting"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make audit   known vulnerabilities of the locked packages (asks PyPI's advisories)"
 	@echo "make bench   the measurements of tests/benchmarks/"
@@ -46,8 +48,13 @@ repro: setup
 # One thread per test process: two of them already fill two cores. A file's tests stay in one
 # process and share its fixtures; in the order of their names, the long end_to_end comes first.
 # (--dist=loadgroup does nothing with pytest 9.2 and xdist 3.8.)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
+
 test: setup
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -m "not acceptance" $(ARGS)
+
+acceptance: setup
+	@$(PYTEST) -m acceptance $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -39,7 +39,12 @@ from components.lode.settings import (
     FitSettings,
     JudgeSettings,
 )
-from components.schedulers.names import BASELINES, PAPER_SCHEDULERS, PARAMETRIC_SCHEDULERS
+from components.schedulers.names import (
+    BASELINES,
+    FINER_SEARCH,
+    PAPER_SCHEDULERS,
+    PARAMETRIC_SCHEDULERS,
+)
 from components.tasks.names import TASKS
 
 FEWEST_PILOTS = 20  # below it the shares of components/pilots/campaign.py leave too little of each
@@ -315,6 +320,11 @@ class Settings(_Section):
             raise ValueError(
                 f"baselines.schedulers: {', '.join(twice)} is in sweep.schedulers already, whose "
                 "schedules are compared in any case"
+            )
+        if FINER_SEARCH in self.baselines.schedulers and not self.pilot_runs:
+            raise ValueError(
+                f"baselines.schedulers: {FINER_SEARCH} takes as many runs as the pilots, of which "
+                "there are none (pilots.runs is 0, the sweep is tiny, or the controller is paper)"
             )
         shared = sorted(set(self.sweep.seeds) & set(self.evaluation.seeds))
         if shared:

@@ -6,24 +6,21 @@ is kept, and the next one goes on with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from components.steps.all_steps import StepResult
-from prefect import Task, flow, task
+from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from components import retraining
-from components.settings import Settings
+from components.retraining import challenger, collection, comparison, decision, version
+from components.retraining.record import NightRecord, last_record
+from components.steps.step import HOUR, SCHEDULED_TRAINING
 from components.storage.lock import only_one
-from components.storage.workspace import Workspace
 from flows.inputs import read
 from flows.parameters import AS_IN_PARAMS, Changes
 from flows.parameters import Task as TaskName
-from flows.tasks import HOUR, SCHEDULED_TRAINING, named_after_settings, step_task
+from flows.step_task import named_after_settings, part_task
 
 
 @flow(name="nightly-retraining", flow_run_name=lambda: named_after_settings("nightly retraining"))
@@ -50,42 +47,36 @@ def nightly_retraining(
         record_version(settings, workspace)
         fit_challenger(settings, workspace)
         compare(settings, workspace)
-        decision = decide(settings, workspace)
-    publish(settings.task, decision)
-    return decision.summary
+        decided = decide(settings, workspace)
+        record = last_record(workspace, settings.task)
+    if record is not None:
+        publish(record)
+    return decided.summary
 
 
-def _part(
-    name: str, work: Callable[..., StepResult], **options: Any
-) -> Task[[Settings, Workspace], StepResult]:
-    title = name.replace("_", " ")
-    return step_task(name, work, lambda settings: f"{title} {settings.task}", **options)
-
-
-collect = _part("collect", retraining.collect, timeout=HOUR, retries=2)
-record_version = _part("record_version", retraining.record_version, timeout=HOUR, retries=2)
-fit_challenger = _part("fit_challenger", retraining.fit_challenger, timeout=12 * HOUR)
-compare = _part(
-    "compare", retraining.compare, timeout=72 * HOUR, retries=2, trains_by=SCHEDULED_TRAINING
+collect = part_task("collect", collection.collect, timeout=HOUR, retries=2)
+record_version = part_task("record_version", version.record_version, timeout=HOUR, retries=2)
+fit_challenger = part_task("fit_challenger", challenger.fit_challenger, timeout=12 * HOUR)
+compare = part_task(
+    "compare", comparison.compare, timeout=72 * HOUR, retries=2, trains_by=SCHEDULED_TRAINING
 )
-decide = _part("decide", retraining.decide, timeout=HOUR, retries=3)
+decide = part_task("decide", decision.decide, timeout=HOUR, retries=3)
 
 
 @task(name="publish", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=2)
-def publish(task_name: str, decision: StepResult) -> None:
+def publish(record: NightRecord) -> None:
     """The decision as an artifact, and as an event that automations can act upon."""
-    facts = decision.facts
-    reasons = "\n".join(f"- {reason}" for reason in facts["reasons"])
+    reasons = "\n".join(f"- {reason}" for reason in record.reasons)
     create_markdown_artifact(
-        key=f"night-{task_name}",
-        markdown=f"**{decision.summary}**\n\n{reasons}\n",
-        description=f"Whether the challenger of lode-{task_name} replaces the champion.",
+        key=f"night-{record.task}",
+        markdown=f"**{record.summary}**\n\n{reasons}\n",
+        description=f"Whether the challenger of lode-{record.task} replaces the champion.",
     )
     emit_event(
-        event=f"lode.challenger.{facts['decision']}",
+        event=f"lode.challenger.{record.decision}",
         resource={
-            "prefect.resource.id": f"lode.model.lode-{task_name}",
-            "prefect.resource.name": f"lode-{task_name} version {facts['version']}",
+            "prefect.resource.id": f"lode.model.lode-{record.task}",
+            "prefect.resource.name": f"lode-{record.task} version {record.version}",
         },
-        payload={"summary": decision.summary, "reasons": facts["reasons"]},
+        payload={"summary": record.summary, "reasons": record.reasons},
     )

@@ -25,7 +25,6 @@ from typing import Any
 
 import click
 import postgres
-from components.steps.all_steps import tracking_uri
 
 import flows  # noqa: F401  telemetry off, before anything else
 from components.settings import SettingsError, load
@@ -407,7 +406,7 @@ def main(params: Path, prefect_port: int, mlflow_port: int, database: str, worke
     try:
         settings, workspace = load(params), Workspace(params.resolve().parent)
         options = Options(prefect_port, mlflow_port, database, workers)
-        serve(workspace, tracking_uri(settings, workspace), options)
+        serve(workspace, workspace.database(settings.registry.tracking_uri), options)
     except KeyboardInterrupt:
         click.echo("stopped")
     except (ServeError, SettingsError, postgres.PostgresError) as error:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from components.cli.options import read_settings, settings_options
+from components.evaluation.tables import Table
+from components.storage.lock import only_one
+
+VERSION_COLUMNS = (
+    "version",
+    "alias",
+    "registered",
+    "decision",
+    "error",
+    "test",
+    "histories",
+    "digest",
+    "data",
+    "code",
+)
+HISTORIES_COLUMNS = ("revision", "date", "runs", "added", "removed", "digest", "what")
 
 
 @click.command("retrain")
@@ -21,8 +37,7 @@ def retrain_command(params: Path, overrides: tuple[str, ...]) -> None:
     lies in data/imported/<task>. With nothing new it ends within seconds; killed, it goes on where
     it was. The decision is in reports/<task>/nightly.json and in the registry (`lode versions`).
     """
-    from components.retraining import retrain
-    from components.storage.lock import only_one
+    from components.retraining.retrain import retrain  # torch, Great Expectations
 
     settings, workspace = read_settings(params, overrides)
     with only_one(workspace):
@@ -34,45 +49,29 @@ def retrain_command(params: Path, overrides: tuple[str, ...]) -> None:
 @settings_options
 def versions_command(params: Path, overrides: tuple[str, ...]) -> None:
     """List the registered LODEs of the task: aliases, decision, figures, what they learned from."""
-    from components.registry import list_versions
-    from components.steps.all_steps import tracking_uri
+    from components.registry.promotion import list_versions  # torch
 
     settings, workspace = read_settings(params, overrides)
-    found = list_versions(settings.task, tracking_uri=tracking_uri(settings, workspace))
+    uri = workspace.database(settings.registry.tracking_uri)
+    found = list_versions(settings.task, tracking_uri=uri)
     if not found:
         click.echo(f"no version of lode-{settings.task} yet; run `lode register` or `lode retrain`")
         return
-    rows = [
+    rows = (
         (
-            "version",
-            "alias",
-            "registered",
-            "decision",
-            "error",
-            "test",
-            "histories",
-            "digest",
-            "data",
-            "code",
+            str(one.version),
+            " ".join(one.aliases) or "–",
+            f"{one.created:%Y-%m-%d %H:%M}",
+            _decision(one.tags),
+            *_figures(one.tags),
+            _tag(one.tags, "histories", "sweep_size"),
+            _tag(one.tags, "histories_digest"),
+            _tag(one.tags, "data_revision"),
+            _tag(one.tags, "git_revision"),
         )
-    ]
-    for one in reversed(found):
-        error, test = _figures(one.tags)
-        rows.append(
-            (
-                str(one.version),
-                " ".join(one.aliases) or "–",
-                f"{one.created:%Y-%m-%d %H:%M}",
-                _decision(one.tags),
-                error,
-                test,
-                _tag(one.tags, "histories", "sweep_size"),
-                _tag(one.tags, "histories_digest"),
-                _tag(one.tags, "data_revision"),
-                _tag(one.tags, "git_revision"),
-            )
-        )
-    click.echo(_table(rows))
+        for one in reversed(found)
+    )
+    click.echo(Table.of(VERSION_COLUMNS, rows).text(left=True, rule=False))
 
 
 @click.command("rollback")
@@ -85,13 +84,11 @@ def rollback_command(params: Path, overrides: tuple[str, ...], to: int | None, w
     Nothing is deleted; the version that is left is tagged with who, when and why. Whoever loads
     models:/lode-<task>@champion gets the other one from now on.
     """
-    from components.registry import rollback
-    from components.steps.all_steps import tracking_uri
+    from components.registry.promotion import rollback  # torch
 
     settings, workspace = read_settings(params, overrides)
-    left, now = rollback(
-        settings.task, tracking_uri=tracking_uri(settings, workspace), who=_who(), why=why, to=to
-    )
+    uri = workspace.database(settings.registry.tracking_uri)
+    left, now = rollback(settings.task, tracking_uri=uri, who=_user(), why=why, to=to)
     click.echo(f"lode-{settings.task}@champion is version {now} again, no longer version {left}")
 
 
@@ -106,11 +103,10 @@ def histories_group(context: click.Context, params: Path, overrides: tuple[str, 
     context.obj = params, overrides
     if context.invoked_subcommand:
         return
-    from components.retraining.histories_versions import histories_versions
+    from components.retraining.histories_versions import histories_versions  # pandas
 
     settings, workspace = read_settings(params, overrides)
-    rows = [("revision", "date", "runs", "added", "removed", "digest", "what")]
-    rows += [
+    rows = [
         (
             one.revision[:12],
             one.date[:16].replace("T", " "),
@@ -122,7 +118,10 @@ def histories_group(context: click.Context, params: Path, overrides: tuple[str, 
         )
         for one in histories_versions(workspace, settings.task)
     ]
-    click.echo(_table(rows) if len(rows) > 1 else "no versions yet; `lode retrain` makes them")
+    if rows:
+        click.echo(Table.of(HISTORIES_COLUMNS, rows).text(left=True, rule=False))
+    else:
+        click.echo("no versions yet; `lode retrain` makes them")
 
 
 @histories_group.command("at")
@@ -139,7 +138,7 @@ def at_command(context: click.Context, revision: str, out: Path | None) -> None:
     REVISION is one that `lode histories` lists, or the tag data_revision of a registered LODE. What
     comes is checked against the version's digest.
     """
-    from components.retraining.histories_versions import restore
+    from components.retraining.histories_versions import restore  # pandas
 
     settings, workspace = read_settings(*context.obj)
     folder = out or Path(f"histories-{revision[:12]}")
@@ -147,7 +146,7 @@ def at_command(context: click.Context, revision: str, out: Path | None) -> None:
     click.echo(f"{count} histories of {settings.task} in {folder}, as their digest says")
 
 
-def _who() -> str:
+def _user() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a user id without a name, as in a container
@@ -174,9 +173,3 @@ def _figures(tags: Mapping[str, str]) -> tuple[str, str]:
 
 def _tag(tags: Mapping[str, str], *names: str) -> str:
     return next((tags[name][:12] for name in names if tags.get(name)), "–")
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)

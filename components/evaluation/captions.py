@@ -43,7 +43,7 @@ def table_captions(evaluation: Evaluation) -> dict[str, str]:
 
 def figure_captions(evaluation: Evaluation) -> dict[str, Caption]:
     """By figure, whether it was drawn or not."""
-    captions = _of_runs(evaluation) | _of_plans()
+    captions = _of_runs(evaluation) | _of_schedules()
     drawn = evaluation.trajectories
     if drawn:
         captions |= {f"trajectories_{share}": _trajectory(drawn, share) for share in (5, 50)}
@@ -51,7 +51,7 @@ def figure_captions(evaluation: Evaluation) -> dict[str, Caption]:
 
 
 def _of_runs(evaluation: Evaluation) -> dict[str, Caption]:
-    """Figures of the runs on the fresh seeds, and of the sweep."""
+    """Figures of the runs on the fresh seeds."""
     best, n = label(evaluation.best_baseline), len(evaluation.setup.seeds)
     tests = "; ".join(
         f"{label(row)} {percent(evaluation.schedulers[row].test)} %" for row in ranked(evaluation)
@@ -84,17 +84,18 @@ def _of_runs(evaluation: Evaluation) -> dict[str, Caption]:
             "mean, log axis. Lower is flatter, which alone does not make a network better.",
             "Sharpness of every run by scheduler.",
         ),
+    }
+
+
+def _of_schedules() -> dict[str, Caption]:
+    """Figures of the sweep, the plan and the decisions."""
+    return {
         "sweep": Caption(
             "Validation accuracy of the sweep (%)",
             "Mean over seeds at the best validation point; framed: the peak learning rate chosen "
             "for each scheduler.",
             "Mean validation accuracy by scheduler and peak learning rate.",
         ),
-    }
-
-
-def _of_plans() -> dict[str, Caption]:
-    return {
         "plans": Caption(
             "The plan",
             "Finalists of the pilots, the plan that LODE's runs begin with, and the best schedule "

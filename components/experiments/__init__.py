@@ -1,1 +1,1 @@
-"""Studies whose figures stand in README and docs, each run by `python -m components.experiments.X`."""
+"""Studies whose figures stand in README and docs: `python -m components.experiments.X` each."""

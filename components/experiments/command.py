@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -14,7 +14,7 @@ from components.steps.results import read_evaluation
 from components.storage.workspace import Workspace
 
 PARAMS = click.Path(dir_okay=False, path_type=Path)  # a workspace's params.yaml
-Evaluations = dict[str, Evaluation]  # by folder, as it was named
+T = TypeVar("T")
 
 
 class ExperimentError(ValueError):
@@ -62,12 +62,16 @@ def evaluation_of(params: Path) -> Evaluation:
     return found
 
 
-def evaluations_of(params: Iterable[Path]) -> Evaluations:
-    """Each by its folder; errors as of `evaluation_of`, and ExperimentError for one named twice."""
-    found: Evaluations = {}
+def by_folder(params: Iterable[Path], read: Callable[[Path], T]) -> dict[str, T]:
+    """What `read` finds beside every `params.yaml`, by folder as it was named.
+
+    Raises:
+        ExperimentError: a folder is named twice.
+    """
+    found: dict[str, T] = {}
     for path in params:
         folder = str(path.parent)
         if folder in found:
             raise ExperimentError(f"{folder}: named twice")
-        found[folder] = evaluation_of(path)
+        found[folder] = read(path)
     return found

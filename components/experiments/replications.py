@@ -7,9 +7,9 @@ replications, of their means: what another sweep, other pilots and another fit m
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import click
 
@@ -17,7 +17,13 @@ from components.evaluation.notation import NONE, configuration, seeds, signed
 from components.evaluation.results import Evaluation, PilotResult
 from components.evaluation.statistics import summarize
 from components.evaluation.tables import Table
-from components.experiments.command import PARAMS, Command, ExperimentError, evaluations_of
+from components.experiments.command import (
+    PARAMS,
+    Command,
+    ExperimentError,
+    by_folder,
+    evaluation_of,
+)
 from components.experiments.differences import Differences, above_zero, minus, sweeps_best, text
 from components.schedulers.names import FINER_SEARCH, LODE
 
@@ -48,7 +54,7 @@ def main(params: tuple[Path, ...]) -> None:
     \b
     .venv/bin/python -m components.experiments.replications R1/params.yaml R2/params.yaml
     """
-    evaluations = evaluations_of(params)
+    evaluations = by_folder(params, evaluation_of)
     table = replications_table(evaluations)
     click.echo(f"{heading(evaluations)}\n\n{table.markdown()}\n\n{decisions(evaluations)}")
 
@@ -78,6 +84,7 @@ def check_alike(evaluations: Mapping[str, Evaluation]) -> None:
             ("updates", one.setup.updates, reference.setup.updates),
             ("log points", one.setup.points, reference.setup.points),
             ("training samples", one.setup.train_samples, reference.setup.train_samples),
+            ("controller", _controller(one), _controller(reference)),
             ("fresh seeds", seeds(one.setup.seeds), seeds(reference.setup.seeds)),
         ):
             if mine != theirs:
@@ -109,16 +116,16 @@ def decisions(evaluations: Mapping[str, Evaluation]) -> str:
 def over_seeds(replications: Sequence[Differences]) -> Differences:
     """Mean over the replications of every seed that all of them have."""
     common = set.intersection(*(set(one) for one in replications))
-    return {seed: _mean([one[seed] for one in replications]) for seed in sorted(common)}
+    return {seed: fmean(one[seed] for one in replications) for seed in sorted(common)}
 
 
 def over_replications(replications: Sequence[Differences]) -> Differences:
     """Mean over its seeds of every replication that has any."""
-    return {str(i): _mean(list(one.values())) for i, one in enumerate(replications) if one}
+    return {str(i): fmean(one.values()) for i, one in enumerate(replications) if one}
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+def _controller(evaluation: Evaluation) -> str:
+    return str((evaluation.lode.controller or {}).get("controller"))
 
 
 def _has_finer(evaluation: Evaluation) -> bool:

@@ -12,11 +12,26 @@ from components.evaluation.notation import NONE, spread
 from components.evaluation.results import Evaluation, SchedulerEntry
 from components.evaluation.tables import Table
 from components.evaluation.walltime import total_seconds
-from components.experiments.command import PARAMS, Command, ExperimentError, evaluation_of, opened
+from components.experiments.command import (
+    PARAMS,
+    Command,
+    ExperimentError,
+    by_folder,
+    evaluation_of,
+    opened,
+)
 from components.lode.settings import PAPER
-from components.runs.comparison import finer_histories
+from components.runs.comparison import finer_jobs
 from components.runs.sweep_histories import sweep_histories
 from components.schedulers.names import FINER_SEARCH, LODE, ROWS, label
+from components.steps.evaluate import read_histories_of
+
+SEEDS, DEFAULT_ROW, PAPER_ROW = "fresh seeds", "LODE, default", "LODE, paper"
+SWEEP_COST = "runs of search, their seconds: the sweep"
+LODE_COST, FINER_COST = "LODE (sweep and pilots)", "finer search (with the sweep)"
+_OTHERS = [row.name for row in ROWS if row.name not in (LODE, FINER_SEARCH)]
+_ORDER = [SEEDS, DEFAULT_ROW, PAPER_ROW, *map(label, (FINER_SEARCH, *_OTHERS))]
+_ORDER += [SWEEP_COST, LODE_COST, FINER_COST]
 
 
 @dataclass(frozen=True)
@@ -44,15 +59,22 @@ def main(params: tuple[Path, ...]) -> None:
     \b
     .venv/bin/python -m components.experiments.settings_table M500/params.yaml PAPER/params.yaml
     """
-    click.echo(settings_table(with_paper({str(p.parent): read_setting(p) for p in params})))
+    table = settings_table(with_paper(by_folder(params, read_setting)))
+    click.echo(table.markdown())
 
 
 def read_setting(params: Path) -> Setting:
-    """One folder's; errors as of `evaluation_of`, and HistoryError for a lost finer search."""
+    """One folder's.
+
+    Raises:
+        ExperimentError, WorkspaceError: as of `evaluation_of`, or runs of its finer search are
+            missing.
+    """
     evaluation, (settings, workspace) = evaluation_of(params), opened(params)
     if FINER_SEARCH not in evaluation.schedulers:
         return Setting(evaluation)
-    finer = finer_histories(settings, workspace, sweep_histories(settings.task, workspace))
+    jobs = finer_jobs(settings, workspace, sweep_histories(settings.task, workspace))
+    finer = read_histories_of(jobs, f"lode baselines --params {params}")
     return Setting(evaluation, total_seconds(finer))
 
 
@@ -62,18 +84,19 @@ def with_paper(found: Mapping[str, Setting]) -> dict[str, Setting]:
     Raises:
         ExperimentError: one of the paper's controller is on no other's sweep and seeds.
     """
-    paper = {folder: one for folder, one in found.items() if _is_paper(one.evaluation)}
-    columns = {folder: one for folder, one in found.items() if folder not in paper}
-    by_runs = {_runs(one.evaluation): folder for folder, one in columns.items()}
-    for folder, one in paper.items():
-        partner = by_runs.get(_runs(one.evaluation))
-        if partner is None:
+    paper = {_runs(one): (folder, one) for folder, one in found.items() if _is_paper(one)}
+    columns = {folder: one for folder, one in found.items() if not _is_paper(one)}
+    shared = {_runs(one) for one in columns.values()}
+    for runs, (folder, _) in paper.items():
+        if runs not in shared:
             raise ExperimentError(
                 f"{folder}: lode.controller is paper, and no other folder has its sweep and fresh "
                 "seeds; name the one with the default controller too"
             )
-        columns[partner] = replace(columns[partner], paper=one.evaluation)
-    return columns
+    return {
+        folder: replace(one, paper=paper[_runs(one)][1].evaluation) if _runs(one) in paper else one
+        for folder, one in columns.items()
+    }
 
 
 def settings_table(settings: Mapping[str, Setting]) -> Table:
@@ -90,14 +113,6 @@ def settings_table(settings: Mapping[str, Setting]) -> Table:
     return Table.of(
         ("", *names), [(name, *(one.get(name, NONE) for one in columns)) for name in rows]
     )
-
-
-SEEDS, DEFAULT_ROW, PAPER_ROW = "fresh seeds", "LODE, default", "LODE, paper"
-SWEEP_COST = "runs of search, their seconds: the sweep"
-LODE_COST, FINER_COST = "LODE (sweep and pilots)", "finer search (with the sweep)"
-_OTHERS = [row.name for row in ROWS if row.name not in (LODE, FINER_SEARCH)]
-_ORDER = [SEEDS, DEFAULT_ROW, PAPER_ROW, *map(label, (FINER_SEARCH, *_OTHERS))]
-_ORDER += [SWEEP_COST, LODE_COST, FINER_COST]
 
 
 def _column(setting: Setting) -> dict[str, str]:
@@ -130,15 +145,15 @@ def _costs(setting: Setting) -> dict[str, str]:
     return {name: f"{runs}, {seconds:.0f}" for name, (runs, seconds) in costs.items()}
 
 
-def _is_paper(evaluation: Evaluation) -> bool:
-    controller = evaluation.lode.controller or {}
+def _is_paper(setting: Setting) -> bool:
+    controller = setting.evaluation.lode.controller or {}
     return controller.get("controller") == PAPER
 
 
-def _runs(evaluation: Evaluation) -> tuple[str, str, tuple[int, ...]]:
+def _runs(setting: Setting) -> tuple[str, str, tuple[int, ...]]:
     """What two controllers must share to stand in one column."""
-    seeds = tuple(evaluation.setup.seeds)
-    return evaluation.task, evaluation.provenance.sweep_digest, seeds
+    of = setting.evaluation
+    return of.task, of.provenance.sweep_digest, tuple(of.setup.seeds)
 
 
 if __name__ == "__main__":

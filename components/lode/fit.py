@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from components.lode import table_a1
 from components.lode.channels import METRIC, Channels
@@ -268,7 +268,7 @@ class _Training:
         }
         # Numbers and tensors in one file: there is no moment at which they disagree.
         with atomic_path(self.path) as temporary:
-            safetensors.torch.save_file(tensors, temporary, {"progress": json.dumps(progress)})
+            save_file(tensors, temporary, {"progress": json.dumps(progress)})
 
     def _restore(self) -> None:
         try:

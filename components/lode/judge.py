@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from torch import nn
 
 from components.lode.errors import LODEError
@@ -290,7 +291,7 @@ class Judge(nn.Module):
     def save(self, folder: Path) -> None:
         """Write weights, then settings with their digest, each whole or not at all."""
         tensors = {k: v.detach().contiguous() for k, v in self.state_dict().items()}
-        payload = safetensors.torch.save(tensors)
+        payload = save_tensors(tensors)
         with atomic_path(Path(folder) / WEIGHTS) as temporary:
             temporary.write_bytes(payload)
         config = {"format": FORMAT, "weights_sha256": hashlib.sha256(payload).hexdigest()}
@@ -308,7 +309,7 @@ class Judge(nn.Module):
         try:
             raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             payload = (folder / WEIGHTS).read_bytes()
-            weights = safetensors.torch.load(payload)
+            weights = load_tensors(payload)
         except FileNotFoundError as error:
             raise LODEError(f"{error.filename}: no such file; run `lode fit` first") from None
         except (ValueError, SafetensorError) as error:

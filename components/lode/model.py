@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 from torch import nn
 
 from components.lode import kernels
@@ -277,7 +278,7 @@ class LODE(nn.Module):
         The config holds the weights' digest, so a crash between the two is seen by `load`.
         """
         weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        payload = safetensors.torch.save(weights)
+        payload = save_tensors(weights)
         folder = Path(folder)
         with atomic_path(folder / WEIGHTS) as temporary:
             temporary.write_bytes(payload)
@@ -335,7 +336,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _read_weights(path: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
     try:
         payload = path.read_bytes()
-        return payload, safetensors.torch.load(payload)
+        return payload, load_tensors(payload)
     except FileNotFoundError:
         raise LODEError(f"{path}: no such file; run `lode fit` first") from None
     except SafetensorError as error:

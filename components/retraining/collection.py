@@ -94,15 +94,7 @@ def _freeze(
     settings: Settings, workspace: Workspace, sources: Sources, fingerprints: dict[str, str]
 ) -> Night:
     completed = [found.history for found in sources.runs if found.history.completed]
-    checked = check_runs(
-        completed,
-        task=settings.task,
-        updates=settings.training.updates,
-        points=settings.training.points,
-        unreadable=sources.unreadable,
-        max_train_loss=settings.validation.max_train_loss,
-        max_quarantined=settings.validation.max_quarantined,
-    )
+    checked = _checked(completed, sources, settings)
     good = {history.run_id for history in checked.accepted}
     runs = [found for found in sources.runs if found.history.run_id in good]
     sweep = [found.history for found in runs if found.source == SWEEP]
@@ -122,6 +114,18 @@ def _freeze(
         histories_digest=seen,
         seeds=list(itertools.islice(fresh_seeds(seen, taken), settings.retraining.seeds)),
         counts=_counts(sources, runs, checked, diverged=len(sources.runs) - len(completed)),
+    )
+
+
+def _checked(completed: list[History], sources: Sources, settings: Settings) -> Checked:
+    return check_runs(
+        completed,
+        task=settings.task,
+        updates=settings.training.updates,
+        points=settings.training.points,
+        unreadable=sources.unreadable,
+        max_train_loss=settings.validation.max_train_loss,
+        max_quarantined=settings.validation.max_quarantined,
     )
 
 

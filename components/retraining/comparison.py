@@ -23,9 +23,9 @@ from components.retraining.errors import RetrainingError
 from components.retraining.gate import Figures, Versus
 from components.retraining.record import COMPARISON, Night, this_night
 from components.retraining.typed_json import read_or_none, write
-from components.runs.pool import RunAll, run_all as on_this_machine
-from components.runs.job import Job
+from components.runs.job import Job, RunAll
 from components.runs.plan import missing, sweep_plan
+from components.runs.pool import run_all as on_this_machine
 from components.runs.progress import progress
 from components.runs.scheduled import controller_settings, scheduled_job
 from components.settings import Settings

@@ -21,7 +21,6 @@ from components.retraining.record import (
     write_record,
 )
 from components.retraining.typed_json import plain
-from components.runs.scheduled import controller_settings
 from components.settings import Settings
 from components.steps.declared import learning_digest
 from components.steps.step import StepResult
@@ -71,7 +70,8 @@ def _register(
         decision=_explanation(night, found, result),
         promote=result.promoted,
         champion=found.champion,
-        controller=controller_settings(settings),
+        controller=settings.lode.controller,
+        settings=settings.lode.scheduler,
         tracking_uri=workspace.database(settings.registry.tracking_uri),
         artifact_root=workspace.artifacts,
     )

@@ -54,9 +54,7 @@ def tip(root: Path) -> str:
 def log(root: Path, task: str) -> Iterator[tuple[str, str, str]]:
     """(revision, date, message) of the commits that made a version for the task, newest first."""
     branch = f"refs/heads/{BRANCH}"
-    lines = _git(
-        root, "log", "--format=%H %cI %s", branch, "--", _path(task, "json"), check=False
-    )
+    lines = _git(root, "log", "--format=%H %cI %s", branch, "--", _path(task, "json"), check=False)
     for line in lines.splitlines():
         revision, date, message = line.split(" ", 2)
         yield revision, date, message

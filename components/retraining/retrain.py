@@ -10,7 +10,7 @@ from components.retraining.collection import collect
 from components.retraining.comparison import compare
 from components.retraining.decision import decide
 from components.retraining.version import record_version
-from components.runs.pool import RunAll
+from components.runs.job import RunAll
 from components.settings import Settings
 from components.steps.step import StepResult
 from components.storage.workspace import Workspace

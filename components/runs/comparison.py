@@ -50,9 +50,12 @@ def finer_jobs(settings: Settings, workspace: Workspace, sweep: Sequence[History
 
 
 def finer_configurations(sweep: Sequence[History], count: int) -> list[tuple[str, float]]:
-    """(scheduler, peak lr) of at most `count` configurations: the best families at even factors."""
+    """(scheduler, peak lr) of at most `count` configurations: the best families at even factors
+    within `REACH` of their best peak in the sweep, which is not among them."""
     families = ranked_peaks(sweep)[:FAMILIES]
-    factors = np.geomspace(1 / REACH, REACH, count // len(families))
+    each = count // len(families)
+    even = each + each % 2  # an odd number of factors would have 1 in its middle
+    factors = np.geomspace(1 / REACH, REACH, even)[even - each :]
     return [(name, float(f"{best * f:.3g}")) for name, best in families for f in factors]
 
 

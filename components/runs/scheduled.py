@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.lode import judge, model
+from components.lode.settings import DEFAULT
 from components.runs.job import Job
 from components.settings import Settings
 from components.storage.digests import file_digest, text_digest
@@ -17,7 +18,7 @@ JUDGE_FILES = (judge.WEIGHTS, judge.CONFIG)  # beside the LODE, of the default c
 
 def lode_files(folder: Path, controller: str) -> list[Path]:
     """What a LODE in `folder` consists of, for runs under `controller`."""
-    judged = JUDGE_FILES if controller == "default" else ()
+    judged = JUDGE_FILES if controller == DEFAULT else ()
     return [folder / name for name in (model.WEIGHTS, model.CONFIG, *judged)]
 
 

@@ -10,6 +10,7 @@ from components.lode.fit import fit as fit_lode
 from components.lode.judge_fit import Runs, fit_judge
 from components.lode.model import LODE
 from components.lode.opening import Opening
+from components.lode.settings import DEFAULT, PAPER
 from components.runs.progress import progress
 from components.runs.scheduled import JUDGE_FILES
 from components.schedulers.names import PARAMETRIC_SCHEDULERS
@@ -51,7 +52,7 @@ def fit_models(
         checkpoint: folder from which a killed fit goes on.
     """
     lode = settings.lode
-    judged = lode.controller == "default"
+    judged = lode.controller == DEFAULT
     total = lode.fit.updates + (lode.judge.updates if judged else 0)
     with progress(f"fit {settings.task}", total) as advance:
         shown = 0
@@ -99,7 +100,7 @@ def pilot_histories(settings: Settings, workspace: Workspace) -> tuple[list[Hist
     Raises:
         WorkspaceError: no pilots yet. HistoryError: one is gone.
     """
-    if settings.lode.controller == "paper":
+    if settings.lode.controller == PAPER:
         return [], []
     path = workspace.pilot_summary(settings.task)
     if not path.exists():

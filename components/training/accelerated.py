@@ -16,7 +16,7 @@ from components.tasks.task import Task
 DEVICES = {"cuda"}  # types of devices that are accelerated
 
 
-def placed(network: nn.Module, device: torch.device) -> nn.Module:
+def on_device(network: nn.Module, device: torch.device) -> nn.Module:
     """The network on the device, where its convolutions find their weights as they like them."""
     network = network.to(device)
     if device.type in DEVICES:
@@ -25,7 +25,7 @@ def placed(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def contiguous(network: nn.Module) -> None:
-    """Undo the layout of `placed`: what flattens weights (λ_max, safetensors) refuses it."""
+    """Undo the layout of `on_device`: what flattens weights (λ_max, safetensors) refuses it."""
     network.to(memory_format=torch.contiguous_format)
 
 

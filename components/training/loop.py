@@ -12,7 +12,7 @@ from torch import nn
 
 from components.tasks.catalog import Task
 from components.tasks.datasets import Batch, Data, Split, Stream
-from components.training.accelerated import placed, precision
+from components.training.accelerated import on_device, precision
 from components.training.history import COMPLETED, DIVERGED
 from components.training.run import log_steps
 from components.training.scheduler import Scheduler, Training
@@ -69,7 +69,7 @@ def log_points(
     rows, for as long as it is asked to.
     """
     torch.manual_seed(seed)
-    network, precise = placed(task.network(), data.device), precision(task, data.device)
+    network, precise = on_device(task.network(), data.device), precision(task, data.device)
     optimizer = scheduler.attach(Training(task, data, network, seed, updates, points))
     batches = shuffled_batches(data.train, task.batch_size, seed, task.augment)
     per_epoch = math.ceil(len(data.train) / task.batch_size)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from components.steps.all_steps import controller_settings
 
 from components.evaluation.statistics import paired_difference
 from components.lode.scheduler import load_scheduler
 from components.runs.execute import load_data
 from components.settings import load
-from components.steps.all_steps import controller_settings
 from components.storage.workspace import Workspace
 from components.tasks import catalog
 from components.training.loop import evaluate, train

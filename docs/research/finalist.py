@@ -14,13 +14,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from components.steps.all_steps import evaluation_template
+
 from components.evaluation.statistics import paired_difference
 from components.runs.job import Job
 from components.runs.pool import run_all
 from components.runs.progress import progress
 from components.schedulers.plan import plan_digest
 from components.settings import load
-from components.steps.all_steps import evaluation_template
 from components.storage.workspace import Workspace
 from components.training.history import History
 

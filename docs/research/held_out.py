@@ -27,6 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from components.steps.all_steps import architecture, sweep_run_ids
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
@@ -35,7 +36,6 @@ from components.lode.channels import METRIC
 from components.lode.fit import FitConfig, fit
 from components.lode.model import LODE
 from components.settings import Settings, load
-from components.steps.all_steps import architecture, sweep_run_ids
 from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_history
 

@@ -16,13 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from components.steps.all_steps import evaluation_template, sweep_plan, sweep_run_ids
 
 from components.evaluation.accuracy import best_configurations, configurations, ranked_baselines
 from components.runs.job import Job
 from components.runs.pool import run_all
 from components.runs.progress import progress
 from components.settings import load
-from components.steps.all_steps import evaluation_template, sweep_plan, sweep_run_ids
 from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_history
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from components.steps.all_steps import sweep_run_ids
 
 from components.evaluation.accuracy import best_baseline
 from components.evaluation.statistics import paired_difference, summarize
 from components.evaluation.walltime import total_seconds
 from components.settings import Settings, load
-from components.steps.all_steps import sweep_run_ids
 from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_histories, read_history
 

@@ -32,8 +32,8 @@ import yaml
 
 import flows  # noqa: F401  telemetry off, before anything else
 from components.runs import pool
+from components.runs.plan import sweep_plan
 from components.settings import Settings, load
-from components.steps.all_steps import sweep_plan
 from components.storage.workspace import Workspace
 
 TARGET = 2.0  # per cent

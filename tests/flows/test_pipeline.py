@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from components.steps.all_steps import STEPS, StepResult
 
 from components.runs.pool import WorkerDiedError
 from components.settings import Settings, SettingsError, load
+from components.steps import sweep as sweep_module
+from components.steps.pipeline import STEPS
+from components.steps.step import Trained
 from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import HistoryError
 from components.validation.errors import ValidationError
@@ -81,7 +82,7 @@ def test_names_count_what_is_done(settings: Settings, tmp_path: Path) -> None:
         "validate": "validate mnist1d-cnn",
         "pilot": "pilot mnist1d-cnn · 100 runs",
         "fit": f"fit mnist1d-cnn · {settings.lode.fit.updates} updates",
-        "register": "register lode-mnist1d-cnn",
+        "register": "register mnist1d-cnn",
         "baselines": "baselines mnist1d-cnn · 0 schedulers",
         "train": "train mnist1d-cnn · 50 runs",
         "evaluate": "evaluate mnist1d-cnn · 10 seeds",
@@ -97,16 +98,16 @@ def test_overrides_reach_the_settings() -> None:
     assert settings.training.points == 50 and settings.sweep.seeds == [7, 8]
 
 
-def fail_times(times: int, error: Exception) -> tuple[Callable[..., StepResult], list[int]]:
+def fail_times(times: int, error: Exception) -> tuple[Callable[..., Trained], list[int]]:
     calls: list[int] = []
 
-    def step(settings: Settings, workspace: Workspace, run_all: object) -> StepResult:
+    def work(settings: Settings, workspace: Workspace, run_all: object) -> Trained:
         calls.append(1)
         if len(calls) <= times:
             raise error
-        return StepResult("sweep", ran=True, summary="done")
+        return Trained(1, 0, 1)
 
-    return step, calls
+    return work, calls
 
 
 @pytest.mark.slow
@@ -123,60 +124,13 @@ def test_a_killed_worker_does_not_end_the_flow_and_bad_data_does(
     def one_step() -> None:
         sweep(settings, Workspace(tmp_path))
 
-    step, calls = fail_times(2, WorkerDiedError("a worker process was killed"))
-    monkeypatch.setitem(STEPS, "sweep", step)
+    work, calls = fail_times(2, WorkerDiedError("a worker process was killed"))
+    monkeypatch.setattr(sweep_module, "work", work)
     one_step()
     assert len(calls) == 3
 
-    step, calls = fail_times(9, ValidationError("bad rows"))
-    monkeypatch.setitem(STEPS, "sweep", step)
+    work, calls = fail_times(9, ValidationError("bad rows"))
+    monkeypatch.setattr(sweep_module, "work", work)
     with pytest.raises(ValidationError, match="bad rows"):
         one_step()
     assert len(calls) == 1
-
-
-def test_the_result_table_puts_the_lode_first_and_shows_gaps_as_dashes() -> None:
-    from flows.artifacts import result_rows
-
-    nothing = {"mean": None, "std": None, "n": 0}
-    entry = {
-        "peak_lr": 0.01,
-        "test": {"mean": 0.5, "std": 0.1, "n": 2},
-        "diverged": 0,
-        "sharpness": nothing,
-        "seconds_per_epoch": nothing,
-    }
-    pair = {"mean": 0.02, "low": -0.01, "high": 0.05, "p_value": 0.123, "n": 2}
-    evaluation = {
-        "schedulers": {"constant": entry, "lode": {**entry, "peak_lr": None}},
-        "comparisons": {"lode": {"constant": pair}},
-    }
-    lode, constant = result_rows(evaluation)
-    assert lode["scheduler"] == "lode" and lode["peak lr"] == "–" and lode["p"] == "–"
-    assert constant["test"] == "0.5000 ± 0.1000" and constant["λ_max"] == "– ± –"
-    assert constant["LODE − this"] == "+0.0200" and constant["p"] == "0.123"
-    assert constant["95 % interval"] == "-0.0100 … +0.0500"
-
-
-def test_the_validation_summary_names_quarantined_runs() -> None:
-    from flows.artifacts import SHOWN_BAD_RUNS, validation_summary
-
-    bad = {"run_id": "abc", "run": "onecycle 0.1 seed 3", "reasons": [{"problem": "loss is NaN"}]}
-    text = validation_summary(
-        {
-            "counts": {"accepted": 70, "runs": 100, "quarantined": 30},
-            "expectations": [{"success": True}, {"success": False}],
-            "quarantined": [bad] * 30,
-        }
-    )
-    assert "70 of 100 runs accepted" in text and "1 of 2 expectations met" in text
-    assert "| onecycle 0.1 seed 3 (`abc`) | loss is NaN |" in text
-    assert text.count("`abc`") == SHOWN_BAD_RUNS and "10 more" in text
-
-
-def test_a_figure_travels_inside_its_url(tmp_path: Path) -> None:
-    from flows.artifacts import data_url
-
-    (tmp_path / "a.svg").write_bytes(b"<svg/>")
-    head, _, body = data_url(tmp_path / "a.svg").partition(",")
-    assert head == "data:image/svg+xml;base64" and base64.b64decode(body) == b"<svg/>"

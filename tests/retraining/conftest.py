@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from components.settings import Settings, load
-from components.steps.all_steps import all_steps as steps
+from components.steps.pipeline import STEPS
 from components.storage.workspace import Workspace
 from components.training.history import History, write_history
+from tests.tiny import dotted, in_this_process
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 TASK = "mnist1d-cnn"
@@ -38,7 +39,7 @@ TINY: dict[str, Any] = {
 
 
 def tiny(**changes: Any) -> Settings:
-    return load(PARAMS, TINY | {key.replace("__", "."): value for key, value in changes.items()})
+    return load(PARAMS, TINY | dotted(changes))
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace after sweep, validate, pilot, fit and register: one champion."""
     root = tmp_path_factory.mktemp("swept")
     for name in ("sweep", "validate", "pilot", "fit", "register"):
-        steps.STEPS[name](tiny(), Workspace(root))
+        STEPS[name](tiny(), Workspace(root), in_this_process)
     return root
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from components.cli.main import cli
 from components.retraining.collection import fresh_seeds
@@ -26,8 +27,6 @@ ROOT = Path(__file__).parents[2]
 
 def lode(*arguments: str, root: Path) -> str:
     """In this process: what is under test is what the commands say."""
-    from click.testing import CliRunner
-
     done = CliRunner().invoke(
         cli, [*arguments, "--params", str(root / "params.yaml")], catch_exceptions=False
     )
@@ -83,8 +82,6 @@ def test_a_night_its_versions_the_way_back_and_its_histories(
 
     shutil.rmtree(clone / ".dvc" / "cache")
     params = str(clone / "params.yaml")
-    from click.testing import CliRunner
-
     command = ["histories", "--params", params, "at", revision, "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert done.output.startswith(f"23 histories of {TASK} in {tmp_path / 'out'}")

@@ -24,13 +24,12 @@ from components.training.history import (
     write_history,
 )
 from components.validation.accepted import accepted_histories
-from components.validation.errors import ValidationError
-from components.validation.validate import validate
-from components.validation.verdict import ValidationResult
 from components.validation.checks import Checker
+from components.validation.errors import ValidationError
 from components.validation.tables import Sweep as DeclaredSweep
 from components.validation.tables import read_tables
-from components.validation.verdict import judge
+from components.validation.validate import validate
+from components.validation.verdict import ValidationResult, judge
 
 from .conftest import PEAK_LRS, SCHEDULERS, SEEDS, N, T, make_history, write_sweep
 

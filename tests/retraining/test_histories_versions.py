@@ -9,18 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from components.retraining.histories_versions import (
-    VersioningError,
-    histories_versions,
-    restore,
-    snapshot,
-)
+from components.retraining.errors import VersioningError
+from components.retraining.histories_versions import histories_versions, restore, snapshot
 from components.storage.workspace import Workspace
 from components.training.history import digest, read_histories, write_history
+from tests.validation.conftest import make_history
 
-from .validation.conftest import make_history
-
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TASK = "mnist1d-cnn"
 pytestmark = pytest.mark.slow
 
@@ -66,14 +61,14 @@ def test_versions_are_made_beside_the_users_work_and_come_back_from_the_remote(
 ) -> None:
     before = state(clone.root)
     first = snapshot(clone, TASK, "first night")
-    assert first.pushed and "2 runs, 2 added, 0 removed" in first.said
+    assert first.pushed and "2 runs, 2 added, 0 removed" in first.summary
     assert snapshot(clone, TASK, "again").revision == first.revision, "nothing changed"
     one = digest(read_histories(clone.histories(TASK)))
 
     write_history(make_history("cosine", 0.05, 3), clone.imported(TASK))
     next(clone.histories(TASK).glob("*.parquet")).unlink()
     second = snapshot(clone, TASK, "second night")
-    assert "2 runs, 1 added, 1 removed" in second.said
+    assert "2 runs, 1 added, 1 removed" in second.summary
     assert state(clone.root) == before, "branch, index or working tree was touched"
 
     versions = histories_versions(clone, TASK)
@@ -105,7 +100,7 @@ def test_two_tasks_do_not_touch_each_other_and_a_lost_remote_is_said(clone: Work
     blocked.write_text("a file where the remote's folder should be")
     config.write_text(config.read_text().replace("../data/versions", "../blocked"))
     first = snapshot(clone, TASK, "first")
-    assert first.revision and not first.pushed and "not pushed" in first.said
+    assert first.revision and not first.pushed and "not pushed" in first.summary
     blocked.unlink()
     again = snapshot(clone, TASK, "first, once more")
     assert again.pushed and again.revision != first.revision
@@ -118,11 +113,11 @@ def test_two_tasks_do_not_touch_each_other_and_a_lost_remote_is_said(clone: Work
 def test_without_git_or_dvc_it_is_said(clone: Workspace) -> None:
     shutil.rmtree(clone.root / ".git")
     made = snapshot(clone, TASK, "night")
-    assert made.revision == "" and "no Git repository here" in made.said
+    assert made.revision == "" and "no Git repository here" in made.summary
     with pytest.raises(VersioningError, match="no Git repository"):
         histories_versions(clone, TASK)
     shutil.rmtree(clone.root / ".dvc")
-    assert "no DVC here" in snapshot(clone, TASK, "night").said
+    assert "no DVC here" in snapshot(clone, TASK, "night").summary
 
 
 def test_a_damaged_remote_is_noticed(clone: Workspace, tmp_path: Path) -> None:
