@@ -16,7 +16,6 @@ import flows  # noqa: F401  telemetry off, before anything else
 from components.cli.main import expected_errors
 from components.cli.options import read_settings, replaced, settings_options
 from components.steps.pipeline import sentence, up_to_date
-from components.steps.table import result_table
 from components.storage.lock import only_one
 from flows.server import prefect_environment, running_server
 
@@ -32,6 +31,8 @@ Runs under Prefect, in the server of `make serve` if one is up, else without a s
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @settings_options
 def main(params: Path, overrides: tuple[str, ...]) -> None:
+    from components.steps.table import result_table  # pydantic, torch
+
     settings, workspace = read_settings(params, overrides)
     with only_one(workspace):
         if up_to_date(settings, workspace):

@@ -1,4 +1,5 @@
-"""The numerical core on a machine that has torch and little else (a bare GPU box)."""
+"""The numerical core on a machine that has torch and little else (a bare GPU box); safetensors is
+what every LODE and policy is kept in."""
 
 import subprocess
 import sys
@@ -37,7 +38,6 @@ ABSENT = {
     "sklearn",
     "scipy",
     "matplotlib",
-    "safetensors",
     "schedulefree",
     "tokenizers",
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -55,8 +56,6 @@ def replaced(overrides: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         SettingsError: no `=`, or not YAML.
     """
-    import yaml
-
     from components.settings import SettingsError
 
     found = {}

@@ -35,7 +35,7 @@ def write_page(evaluation: Evaluation, report_dir: Path) -> Path:
 
 def render(evaluation: Evaluation, figures: Path) -> str:
     """The page, with those figures inlined that lie in the folder."""
-    import jinja2
+    import jinja2  # not on a bare GPU box, which needs the rest of this room
     from markupsafe import Markup
 
     environment = jinja2.Environment(

@@ -103,7 +103,7 @@ class _Hessian:
     """v -> Hv for numpy vectors, counted; FloatingPointError where Hv is not finite."""
 
     def __init__(self, model: nn.Module, loss: nn.Module, x: Tensor, y: Tensor, batch: int):
-        from curvlinops import HessianLinearOperator
+        from curvlinops import HessianLinearOperator  # half a second, and it warns of torch.jit
 
         parameters = [p for p in model.parameters() if p.requires_grad]
         batches = list(zip(x.split(batch), y.split(batch), strict=True))
@@ -135,7 +135,7 @@ Result = tuple[float, float] | None
 
 def _lanczos(hessian: _Hessian, start: Array, tol: float, max_matvecs: int) -> Result:
     """Implicitly restarted Lanczos (ARPACK), largest algebraic eigenvalue."""
-    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # half a second
 
     shape, ncv = (hessian.size, hessian.size), min(KRYLOV, hessian.size)
     operator = LinearOperator(shape, matvec=hessian, dtype=start.dtype)

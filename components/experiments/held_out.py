@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import click
 import numpy as np
 
+from components.evaluation.notation import NONE
 from components.evaluation.tables import Table
 from components.experiments.command import PARAMS, Command, ExperimentError, opened
 from components.experiments.yardsticks import mean_errors, ridge_errors, series_of
@@ -222,7 +223,10 @@ def cells(
         shown[METRIC],
         f"{np.median(metric):.3f}",
         f"{worst:.0%}",
-        *(f"{part.mean():.3f}" for part in (unseen, by_mean, by_ridge)),
+        *(
+            f"{one:.3f}" if math.isfinite(one) else NONE
+            for one in (part.mean() for part in (unseen, by_mean, by_ridge))
+        ),
         shown[LOSS],
         shown[LR],
     ]

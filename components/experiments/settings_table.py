@@ -29,9 +29,16 @@ from components.steps.evaluate import read_histories_of
 SEEDS, DEFAULT_ROW, PAPER_ROW = "fresh seeds", "LODE, default", "LODE, paper"
 SWEEP_COST = "runs of search, their seconds: the sweep"
 LODE_COST, FINER_COST = "LODE (sweep and pilots)", "finer search (with the sweep)"
-_OTHERS = [row.name for row in ROWS if row.name not in (LODE, FINER_SEARCH)]
-_ORDER = [SEEDS, DEFAULT_ROW, PAPER_ROW, *map(label, (FINER_SEARCH, *_OTHERS))]
-_ORDER += [SWEEP_COST, LODE_COST, FINER_COST]
+SCHEDULERS = tuple(row.name for row in ROWS if row.name not in (LODE, FINER_SEARCH))
+ORDER = (
+    SEEDS,
+    DEFAULT_ROW,
+    PAPER_ROW,
+    *map(label, (FINER_SEARCH, *SCHEDULERS)),
+    SWEEP_COST,
+    LODE_COST,
+    FINER_COST,
+)
 
 
 @dataclass(frozen=True)
@@ -84,19 +91,16 @@ def with_paper(found: Mapping[str, Setting]) -> dict[str, Setting]:
     Raises:
         ExperimentError: one of the paper's controller is on no other's sweep and seeds.
     """
-    paper = {_runs(one): (folder, one) for folder, one in found.items() if _is_paper(one)}
+    paper = {_runs(one): one.evaluation for one in found.values() if _is_paper(one)}
     columns = {folder: one for folder, one in found.items() if not _is_paper(one)}
     shared = {_runs(one) for one in columns.values()}
-    for runs, (folder, _) in paper.items():
-        if runs not in shared:
+    for folder, one in found.items():
+        if _runs(one) not in shared:
             raise ExperimentError(
                 f"{folder}: lode.controller is paper, and no other folder has its sweep and fresh "
                 "seeds; name the one with the default controller too"
             )
-    return {
-        folder: replace(one, paper=paper[_runs(one)][1].evaluation) if _runs(one) in paper else one
-        for folder, one in columns.items()
-    }
+    return {folder: replace(one, paper=paper.get(_runs(one))) for folder, one in columns.items()}
 
 
 def settings_table(settings: Mapping[str, Setting]) -> Table:
@@ -109,10 +113,9 @@ def settings_table(settings: Mapping[str, Setting]) -> Table:
     if len(set(names)) < len(names):
         names = list(settings)
     columns = [_column(one) for one in settings.values()]
-    rows = dict.fromkeys(name for name in _ORDER if any(name in one for one in columns))
-    return Table.of(
-        ("", *names), [(name, *(one.get(name, NONE) for one in columns)) for name in rows]
-    )
+    shown = [name for name in ORDER if any(name in one for one in columns)]
+    rows = [(name, *(one.get(name, NONE) for one in columns)) for name in shown]
+    return Table.of(("", *names), rows)
 
 
 def _column(setting: Setting) -> dict[str, str]:

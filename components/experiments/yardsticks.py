@@ -13,6 +13,7 @@ from components.lode.channels import LR, METRIC
 from components.training.history import History
 
 FOLDS = 10  # of the ridge: each run is foretold by nine tenths of its configuration's
+FEWEST = 3  # runs of a configuration that a ridge needs: two to fit on, one to foretell
 PENALTIES = np.logspace(0, 5, 11)  # among which the ridge chooses by leaving one out
 
 
@@ -36,13 +37,16 @@ def mean_errors(fitted: Sequence[History], tested: Sequence[History]) -> np.ndar
 def ridge_errors(tested: Sequence[History], seen: int) -> np.ndarray:
     """(R,) the same of a ridge regression per configuration on the first `seen` points.
 
-    Out of fold over the tested runs, so it learns from other runs than the LODE.
+    Out of fold over the tested runs, so it learns from other runs than the LODE. NaN where a
+    configuration has fewer than `FEWEST`.
     """
     series, rows = series_of(tested), defaultdict(list)
     for i, run in enumerate(tested):
         rows[run.configuration].append(i)
-    errors = np.zeros(len(tested))
+    errors = np.full(len(tested), np.nan)
     for own in rows.values():
+        if len(own) < FEWEST:
+            continue
         truth = series[own, :, METRIC]
         errors[own] = ((ridge(_features(series[own, :seen]), truth) - truth) ** 2).mean(1)
     return errors

@@ -9,8 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
+from safetensors.torch import save_file
 
+from components.evaluation.sharpness import sharpness as measure_sharpness
 from components.runs.build import build
 from components.runs.job import Job
 from components.schedulers.pbt import Population, train_population
@@ -43,8 +46,6 @@ def execute_and_keep(job: Job, on_point: Callable[[Row], None] = lambda row: Non
     weights = job.path.with_suffix(".safetensors")
     if job.path.exists() and weights.exists():
         return read_history(job.path)
-    from safetensors.torch import save_file
-
     history, outcome = run(job, on_point)
     with atomic_path(weights) as temporary:
         save_file(outcome.best_weights, temporary)
@@ -54,8 +55,6 @@ def execute_and_keep(job: Job, on_point: Callable[[Row], None] = lambda row: Non
 
 def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[History, Outcome]:
     """Do a run and return its history and the trained network; nothing is written."""
-    import pandas as pd
-
     spec, task = job.spec, catalog.get(job.spec.task)
     data = load_data(spec.task, job.data, spec.train_samples, str(pick_device(job.device)))
     scheduler = build(job)
@@ -127,11 +126,9 @@ def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[
 def _sharpness(job: Job, data: Data, outcome: Outcome) -> dict[str, Any] | None:
     if job.sharpness is None or outcome.status != "completed":
         return None
-    from components.evaluation.sharpness import sharpness
-
     task = catalog.get(job.spec.task)
     x, y = data.train.sample(job.sharpness["samples"])
-    return sharpness(
+    return measure_sharpness(
         outcome.network,
         task.loss,
         x,

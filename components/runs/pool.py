@@ -10,6 +10,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
+import torch
+from joblib import cpu_count
+
 from components.runs.execute import execute
 from components.runs.job import Job
 from components.training.history import History
@@ -41,9 +44,7 @@ def run_all(
             done[index] = execute(job)
             on_history(job, done[index])
     if todo:
-        from joblib import cpu_count  # knows a container's quota, too; half a second to import
-
-        count = min(workers or cpu_count(), len(todo))
+        count = min(workers or cpu_count(), len(todo))  # which knows a container's quota, too
         with _executor(count) as executor:
             futures = {executor.submit(execute, job): index for index, job in todo.items()}
             for future in as_completed(futures):
@@ -72,8 +73,6 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_worker() -> None:
-    import torch
-
     torch.set_num_threads(1)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 

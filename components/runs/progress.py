@@ -6,27 +6,24 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """A bar over `total` units; call the yielded function with (units done since, a short note).
 
-    Drawn on stderr if that is a terminal and `rich` is installed, else nothing is printed.
+    Drawn on stderr if that is a terminal, else nothing is printed.
     """
     if not sys.stderr.isatty():
-        yield lambda advance, note: None
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-    except ImportError:  # a bare GPU box
         yield lambda advance, note: None
         return
     bar = Progress(

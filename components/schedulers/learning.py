@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from components.schedulers import gns, ppo, rl_controller
 from components.schedulers.controlled import Controlled, Exploring
@@ -209,8 +211,6 @@ class _Learning:
 
     def keep(self, path: Path) -> None:
         """Write the state, whole or not at all."""
-        from safetensors.torch import save_file
-
         state = {
             "arguments": self._arguments,
             "told": self.told,
@@ -225,8 +225,6 @@ class _Learning:
 
     def resume(self, path: Path) -> None:
         """Take over a state that `keep` wrote with the same arguments; else change nothing."""
-        from safetensors import SafetensorError, safe_open
-
         try:
             with safe_open(path, "pt") as file:
                 state = json.loads(file.metadata()["state"])

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -121,8 +123,6 @@ def save_policy(
     policy: Policy, folder: Path, *, scheduler: str, task: str, learning: dict[str, Any]
 ) -> None:
     """Write the weights, then `config.json` with their digest, each whole or not at all."""
-    from safetensors.torch import save
-
     payload = save({name: w.detach().contiguous() for name, w in policy.state_dict().items()})
     with atomic_path(folder / WEIGHTS) as temporary:
         temporary.write_bytes(payload)
@@ -144,9 +144,6 @@ def load_policy(kind: type[Policy], folder: Path, *, scheduler: str, task: str) 
     Raises:
         PolicyError: nothing there, damaged, or learned for another scheduler or task.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     remedy = f"run `lode learn --scheduler {scheduler} --task {task}`"
     config = _read_config(folder / CONFIG, remedy)
     if (config["scheduler"], config["task"]) != (scheduler, task):

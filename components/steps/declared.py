@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from components.storage.digests import text_digest
@@ -70,6 +71,8 @@ def learning_digest(settings: Settings) -> str:
 
 
 def _plain(section: Any) -> Any:
+    if is_dataclass(section) and not isinstance(section, type):
+        return asdict(section)
     return section.model_dump(mode="json") if hasattr(section, "model_dump") else section
 
 

@@ -12,6 +12,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from fsspec.core import url_to_fs
+
 from components.storage.files import atomic_path
 
 
@@ -32,8 +34,6 @@ class Store:
     """
 
     def __init__(self, url: str, root: Path) -> None:
-        from fsspec.core import url_to_fs
-
         self.url, self.root = url, Path(root)
         try:
             self._fs, self._base = url_to_fs(url)

@@ -13,6 +13,7 @@ from multiprocessing.context import BaseContext
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 # Of the splits: a constant, so that no run can be validated on what another was trained on.
 SPLIT_SEED = 20240
@@ -112,8 +113,6 @@ class Stream:
         return self._made([(part, None) for part in torch.arange(self.size).split(batch_size)])
 
     def _made(self, requests: list[tuple[Tensor, Tensor | None]]) -> Iterator[Batch]:
-        from torch.utils.data import DataLoader
-
         batches = DataLoader(
             _Batches(self.make, requests),
             batch_size=None,

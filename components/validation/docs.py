@@ -14,6 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jinja2
+
 if TYPE_CHECKING:
     from components.validation.checks import Checker
     from components.validation.verdict import ValidationResult
@@ -78,8 +80,6 @@ def _flatten(site: Path) -> dict[str, Path]:
 
 
 def _index(result: ValidationResult, pages: dict[str, Path], style: str) -> str:
-    import jinja2
-
     source = resources.files(__package__).joinpath("index.html").read_text(encoding="utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     tables = dict.fromkeys(outcome.table for outcome in result.outcomes)

@@ -42,7 +42,7 @@ def test_names_tell_runs_apart(demo: Any) -> None:
         f"validate {demo.task}",
         f"pilot {demo.task} · 20 runs",
         f"fit {demo.task} · 20 updates",
-        f"register lode-{demo.task}",
+        f"register {demo.task}",
         f"baselines {demo.task} · 0 schedulers",
         f"train {demo.task} · 6 runs",
         f"evaluate {demo.task} · 2 seeds",
@@ -57,10 +57,11 @@ def test_the_flow_run_shows_table_figure_and_validation(demo: Any) -> None:
     kind, table = data[f"result-{demo.task}"]
     rows = json.loads(table) if isinstance(table, str) else table
     assert kind == "table"
-    assert [row["scheduler"] for row in rows] == ["lode", "constant", "onecycle"]
+    by_name = {row["Scheduler"]: row for row in rows}
+    assert set(by_name) == {"LODE", "Constant", "OneCycle"}
     evaluation = json.loads((demo.root / "reports" / demo.task / "evaluation.json").read_text())
     mean = evaluation["schedulers"]["onecycle"]["test"]["mean"]
-    assert rows[2]["test"].startswith(f"{mean:.4f} ± ")
+    assert by_name["OneCycle"]["Test accuracy (%)"].startswith(f"{100 * mean:.2f} ± ")
     kind, figure = data[f"learning-rate-{demo.task}"]
     assert kind == "markdown" and "](data:image/svg+xml;base64," in figure
     kind, text = data[f"validation-{demo.task}"]

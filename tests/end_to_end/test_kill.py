@@ -35,7 +35,7 @@ OPTIONS = [
 def start_sweep(folder: Path) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     shutil.copy(PARAMS, folder)
-    command = [sys.executable, "-m", "components.cli.main", "sweep", *OPTIONS]
+    command = [sys.executable, "-m", "components.cli", "sweep", *OPTIONS]
     return subprocess.Popen(
         [*command, "--params", str(folder / "params.yaml")],
         text=True,

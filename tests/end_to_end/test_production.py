@@ -239,7 +239,7 @@ def test_a_full_disk_is_said_and_spoils_nothing(production: Production) -> None:
 
 def cli(production: Production, *command: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "components.cli.main", *command],
+        [sys.executable, "-m", "components.cli", *command],
         cwd=production.root,
         capture_output=True,
         text=True,

@@ -48,8 +48,7 @@ def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: d["entrypoint"])
 def test_every_deployment_is_a_flow_on_a_pool_and_is_watched(deployment: dict[str, Any]) -> None:
-    from flows.tasks import SCHEDULED_TRAINING, SWEEP_SHARD
-
+    from components.steps.step import SCHEDULED_TRAINING, SWEEP_SHARD
     from flows.deploy import HEARTBEAT, POOLS, TAG
 
     module, _, name = deployment["entrypoint"].rpartition(".")
