@@ -98,7 +98,7 @@ class SweepSettings(_Section):
 
     `schedulers`: the paper's four; `linear` and `warmup-stable-decay` may be added. `seeds`: five
     were enough to find better plans; a LODE that is to foretell other runs as well as the paper's
-    Table A1 needs fifteen to thirty (docs/results/replications.md).
+    Table A1 needs fifteen to thirty (docs/results/table-a1.md).
     """
 
     sampler: Literal["grid", "tpe"] = "grid"
@@ -165,7 +165,8 @@ class BaselineSettings(_Section):
 
     `schedulers`: each is tuned on the sweep's peak lrs and seeds, which costs as many runs as one
     schedule of the sweep (`rl-controller` and `gns` learn a policy before, `pbt` trains a
-    population instead); docs/guides/schedulers.md says what each is and costs. Empty: none.
+    population instead, `finer-search` takes as many as the pilots); docs/guides/schedulers.md says
+    what each is and costs. Empty: none.
     """
 
     schedulers: list[str] = []

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import re
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
+Said = Callable[..., str]
 
 
-def said(script: str, *options: str | Path) -> str:
-    done = subprocess.run(
-        [sys.executable, BENCHMARKS / script, *options],
-        cwd=BENCHMARKS.parents[1],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Said:
+    """Run a script as if from the command line, in this process; returns what it prints."""
+
+    def run(script: str, *options: str | Path) -> str:
+        path = BENCHMARKS / script
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, options)])
+        monkeypatch.chdir(BENCHMARKS.parents[1])
+        capsys.readouterr()
+        threads = torch.get_num_threads()
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        finally:
+            torch.set_num_threads(threads)
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.mark.slow
-def test_bench_loop(datasets: Path) -> None:
+def test_bench_loop(said: Said, datasets: Path) -> None:
     out = said("bench_loop.py", "--data", datasets, "--updates", "5", "--repetitions", "2")
     for part in ("n = 2", "torch ", "bare ", "loop, OneCycle", "DataLoader", "x1.000 of bare"):
         assert part in out
 
 
 @pytest.mark.slow
-def test_bench_fit() -> None:
+def test_bench_fit(said: Said) -> None:
     few = ("--updates", "1", "--repetitions", "2", "--warm-up", "2", "--lode", "none-there")
     out = said("bench_fit.py", *few, "--points", "30", "100", "--batch", "4")
     last = out.splitlines()[-1]
@@ -44,7 +53,7 @@ def test_bench_fit() -> None:
 
 
 @pytest.mark.slow
-def test_bench_decision(datasets: Path) -> None:
+def test_bench_decision(said: Said, datasets: Path) -> None:
     few = ("--calls", "2", "--repetitions", "2", "--warm-up", "2", "--lode", "none-there")
     out = said("bench_decision.py", *few, "--data", datasets, "--updates", "20", "--points", "10")
     last = out.splitlines()[-1]
@@ -54,7 +63,7 @@ def test_bench_decision(datasets: Path) -> None:
 
 
 @pytest.mark.slow
-def test_bench_throughput(datasets: Path) -> None:
+def test_bench_throughput(said: Said, datasets: Path) -> None:
     few = ("--updates", "10", "--runs", "2", "--repetitions", "2", "--at-a-time", "1", "2")
     out = said("bench_throughput.py", "--data", datasets, *few)
     for part in ("n = 2 repetitions", "torch ", " 1 at a time", "x1.00 of 1 at a time"):
@@ -62,8 +71,9 @@ def test_bench_throughput(datasets: Path) -> None:
     assert re.search(r"^ 2 at a time +[\d,]+ runs/h +x\d", out, re.MULTILINE)
 
 
+@pytest.mark.acceptance  # starts Prefect several times
 @pytest.mark.slow
-def test_bench_orchestration(datasets: Path) -> None:
+def test_bench_orchestration(said: Said, datasets: Path) -> None:
     few = ("--updates", "100", "--seeds", "2", "--repetitions", "2")
     out = said("bench_orchestration.py", "--data", datasets, *few)
     assert len(re.findall(r"^bare \d+\.\d s, flow \d+\.\d s: [+-]", out, re.MULTILINE)) == 2

@@ -60,7 +60,7 @@ class FitSettings(Checked):
     Attributes:
         updates: until the held-out error is flat; 4,000 suffice for 100 histories of 100 points,
             8,000 pay for 300 and more, 16,000 if those have few log points
-            (docs/results/replications.md).
+            (docs/results/table-a1.md).
         batch_size: runs per update; all of them where there are fewer.
         peak_lr: of the fit's own OneCycle; halve it should the fit's loss not stay finite.
         path_penalty: α, weight of the latent path length; 0 turns it off.

@@ -18,7 +18,7 @@ from components.evaluation.ranking import best_configuration, best_configuration
 from components.runs.job import Job
 from components.runs.plan import job_of, template, under
 from components.runs.sweep_histories import sweep_histories
-from components.schedulers.names import FINER_SEARCH, LODE, WITHOUT_PEAK_LR
+from components.schedulers.names import FINER_SEARCH, LODE, TUNED_BY_PEAK, WITHOUT_PEAK_LR
 from components.settings import Settings
 from components.storage.workspace import Workspace
 from components.training.history import History, read_history
@@ -121,7 +121,7 @@ def _baseline_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
     return [
         job_of(made, settings, workspace, scheduler, peak_lr, seed)
         for scheduler in settings.baselines.schedulers
-        if scheduler not in (*WITHOUT_PEAK_LR, FINER_SEARCH)
+        if scheduler in TUNED_BY_PEAK
         for peak_lr in settings.sweep.peak_lrs
         for seed in settings.sweep.seeds
     ]

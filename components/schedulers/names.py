@@ -62,7 +62,10 @@ LEARNED_SCHEDULERS = _names(tuple(row for row in ROWS if row.family == "learned"
 # What the LODE may be compared with, and what one network can be trained under.
 BASELINES = _names(tuple(row for row in ROWS if row.family != "lode"))
 SCHEDULERS = _names(tuple(row for row in ROWS if row.family != "search"))
-WITHOUT_PEAK_LR = _names(tuple(row for row in ROWS if row.family == "population"))
+TUNED_BY_PEAK = _names(tuple(row for row in ROWS if row.has_peak))
+WITHOUT_PEAK_LR = _names(
+    tuple(row for row in ROWS if not row.has_peak and row.family not in ("lode", "search"))
+)
 
 LABELS = {row.name: row.label for row in ROWS}
 

@@ -43,6 +43,7 @@ execution: {mode: workers, runs_per_shard: 3}
 """
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.acceptance,
     pytest.mark.timeout(1200),
     pytest.mark.skipif(not Path("/proc").exists(), reason="looks for servers in /proc"),
 ]

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 TASK = "mnist1d-cnn"
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.acceptance,
     pytest.mark.skipif(not Path("/proc").exists(), reason="looks for left-over servers in /proc"),
 ]
 SETTINGS = """
