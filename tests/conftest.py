@@ -67,19 +67,26 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     yield tmp_path
 
 
+def shared_by_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This test session's folder, the same in all its processes."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session")
 def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder of this test process, where MNIST-1D is generated once and then kept."""
-    return tmp_path_factory.mktemp("datasets")
+    """A data folder of all test processes, where MNIST-1D is generated once and then kept (should
+    two generate it at a time, the files are equal and written whole)."""
+    folder = shared_by_all(tmp_path_factory) / "datasets"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which every step of the tiny pipeline has run, made once for all test
     processes. Nobody changes it: who must, takes `finished_copy`."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
+    shared = shared_by_all(tmp_path_factory)
     root, done = shared / "finished", shared / "finished.done"
     with FileLock(shared / "finished.lock"):
         if not done.exists():

@@ -23,6 +23,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         path = BENCHMARKS / script
         monkeypatch.setattr(sys, "argv", [str(path), *map(str, options)])
         monkeypatch.chdir(BENCHMARKS.parents[1])
+        monkeypatch.syspath_prepend(BENCHMARKS)  # as it is for a script
         capsys.readouterr()
         threads = torch.get_num_threads()
         try:

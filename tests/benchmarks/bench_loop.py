@@ -35,7 +35,7 @@ from components.schedulers.parametric import Parametric
 from components.tasks import catalog
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
-from components.training.accelerated import placed, precision
+from components.training.accelerated import on_device, precision
 from components.training.history import COMPLETED
 from components.training.loop import log_points, shuffled_batches
 from components.training.run import log_steps
@@ -60,7 +60,7 @@ def plainly(
     """On batches from anywhere, constant lr, no log."""
     device = data.device
     torch.manual_seed(0)
-    network, precise = placed(task.network(), device).train(), precision(task, device)
+    network, precise = on_device(task.network(), device).train(), precision(task, device)
     optimizer = task.optimizer(network.parameters())
     optimizer.param_groups[0]["lr"] = PEAK_LR
     done = 0

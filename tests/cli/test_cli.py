@@ -43,9 +43,9 @@ def test_help_says_what_to_do_and_imports_nothing_heavy(tmp_path: Path) -> None:
         (["train", "--scheduler", "cosine", "--peak-lr", "-1"], "greater than 0"),
         (["train", "--scheduler", "lode", "--peak-lr", "1"], "drop --peak-lr"),
         (["train", "--scheduler", "lode"], "lode fit"),
-        (["train"], "lode validate"),
+        (["train"], "lode sweep"),
         (["validate"], "lode sweep"),
-        (["pilot"], "lode validate"),
+        (["pilot"], "lode sweep"),
         (["table"], "make demo"),
     ],
 )

@@ -1,7 +1,6 @@
 """SIGKILL in the middle of a real sweep, then a restart: nothing repeated, nothing lost."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,34 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from components.steps.pipeline import STEPS
+from components.storage.workspace import Workspace
 from components.training.history import digest, read_histories
+from tests.tiny import TASK, in_this_process, tiny, write_params
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
 RUNS = 8
-OPTIONS = [
-    "--set",
-    "sweep.schedulers=[cosine, onecycle]",
-    "--set",
-    "sweep.peak_lrs=[0.01, 0.05]",
-    "--set",
-    "sweep.seeds=[0, 1]",
-    "--set",
-    "training.updates=300",
-    "--set",
-    "training.points=30",
-    "--set",
-    "lode.fit.held_out_seeds=1",
-    "--set",
-    "training.device=cpu",
-]
+CHANGES = {
+    "sweep__peak_lrs": [0.01, 0.05],
+    "training__updates": 3000,  # a run takes a second: long enough to be killed in its middle
+    "training__points": 30,
+}
 
 
 def start_sweep(folder: Path) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
-    shutil.copy(PARAMS, folder)
-    command = [sys.executable, "-m", "components.cli", "sweep", *OPTIONS]
+    params = write_params(folder, **CHANGES)
     return subprocess.Popen(
-        [*command, "--params", str(folder / "params.yaml")],
+        [sys.executable, "-m", "components.cli", "sweep", "--params", str(params)],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -52,7 +41,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def histories(folder: Path) -> Path:
-    return folder / "data" / "histories" / "mnist1d-cnn"
+    return folder / "data" / "histories" / TASK
 
 
 def finished(folder: Path) -> dict[str, int]:
@@ -76,9 +65,7 @@ def workers_of(group: int) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for left-over workers in /proc")
 def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(start_sweep(whole))
-
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = start_sweep(killed)
     deadline = time.monotonic() + 200
     while len(finished(killed)) < 2 and time.monotonic() < deadline:
@@ -98,6 +85,7 @@ def test_a_killed_sweep_goes_on_and_ends_as_an_uninterrupted_one(tmp_path: Path)
     after = finished(killed)
     assert {name: after[name] for name in before} == before, "a finished run was repeated"
 
+    STEPS["sweep"](tiny(**CHANGES), Workspace(whole), in_this_process)
     resumed, uninterrupted = read_histories(histories(killed)), read_histories(histories(whole))
     assert len(resumed) == RUNS
     assert digest(resumed) == digest(uninterrupted)

@@ -168,6 +168,7 @@ def test_without_deployments_it_says_what_to_do(jobs: tuple[list[Job], Workspace
         parent()
 
 
+@pytest.mark.acceptance
 @pytest.mark.slow
 def test_a_dask_cluster_trains_the_same_bits(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -113,7 +113,7 @@ RECIPE = Recipe(5, FitSettings(updates=20), JudgeSettings(updates=20), Architect
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, datasets: Path) -> tuple[Job, list[History]]:
     """A sweep of 2 schedulers × 2 peaks × 2 seeds, runs of 40 updates, and its template."""
-    spec = RunSpec("mnist1d-cnn", "", None, 0, 40, 20, train_samples=400)
+    spec = RunSpec("digits-mlp", "", None, 0, 40, 20, train_samples=400)
     template = Job(spec, tmp_path_factory.mktemp("histories"), datasets, "cpu")
     jobs = [
         replace(template, spec=replace(spec, scheduler=name, peak_lr=peak, seed=seed))

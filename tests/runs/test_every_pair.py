@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from components.cli.main import cli
 from components.runs import plan
 from components.runs.execute import load_data
+from components.schedulers import schedule_free
 from components.schedulers.learning import METHODS
 from components.schedulers.names import (
     LEARNED_SCHEDULERS,
@@ -101,7 +102,8 @@ def decoded_here(load: Callable[[Path], Data]) -> Callable[[Path], Data]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Batches of 4, populations of 2, smaller crops, and files that may hold few images."""
+    """Batches of 4, populations of 2, smaller crops, few looks by
+    schedule-free, and files that may hold few images."""
     for name, task in catalog.TASKS.items():
         few = replace(task, batch_size=4, load=decoded_here(task.load))
         if name == "tinystories-minigpt":
@@ -111,6 +113,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(cifar100.IMAGES, name, count)
     monkeypatch.setattr(plan, "POPULATION", 2)
     monkeypatch.setattr(imagenet, "SIDE", 64)
+    monkeypatch.setattr(schedule_free, "RECALIBRATION", 2)
     caches = (load_data, imagenet._transforms)
     for cached in caches:
         cached.cache_clear()

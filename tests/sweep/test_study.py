@@ -42,8 +42,9 @@ def answer(job: Job) -> History:
     assert spec.peak_lr is not None
     good = 1 - abs(np.log10(spec.peak_lr / 0.03)) / 4 - 0.2 * (spec.scheduler != "onecycle")
     meta = {"run_id": spec.run_id, "status": "completed", "best_val_metric": good}
-    columns = ["run_id", "point", "step", "epoch", "train_loss", "val_metric", "lr", "elapsed_s"]
-    history = History(pd.DataFrame(columns=columns), meta)
+    point = {"run_id": spec.run_id, "point": 1, "step": 20, "epoch": 1.0, "train_loss": 1.0}
+    point |= {"val_metric": good, "lr": spec.peak_lr, "elapsed_s": 0.0}
+    history = History(pd.DataFrame([point]), meta)
     write_history(history, job.histories)
     return history
 
@@ -78,7 +79,32 @@ def test_tpe_asks_the_same_after_a_restart(tmp_path: Path, instant_runs: list[li
     assert [h.run_id for h in first] == [h.run_id for h in again]
 
 
-def test_a_diverged_run_counts_as_nothing(tmp_path: Path) -> None:
-    good = answer(plan(tmp_path).grid_jobs()[0])
-    bad = replace(good, meta={**good.meta, "status": "diverged"})
-    assert study._objective([good, bad]) == pytest.approx(study._objective([good, good]) / 2)
+def test_a_configuration_that_diverges_is_told_as_the_worst_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As wherever configurations are ranked; of OneCycle, else the best, all runs diverge."""
+
+    def run_all(jobs: list[Job], **kwargs: object) -> list[History]:
+        found = [answer(job) for job in jobs]
+        for job, history in zip(jobs, found, strict=True):
+            if job.spec.scheduler == "onecycle":
+                history.meta["status"] = "diverged"
+        return found
+
+    monkeypatch.setattr(study, "run_all", run_all)
+    histories = run_sweep(plan(tmp_path, "tpe", trials=40))
+    late = [history.meta["status"] for history in histories[40:]]
+    assert late.count("diverged") < 10, "a diverging scheduler is asked for again and again"
+
+
+def test_where_nothing_was_ever_logged_the_study_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_all(jobs: list[Job], **kwargs: object) -> list[History]:
+        empty = [answer(job) for job in jobs]
+        return [
+            replace(h, points=h.points[:0], meta=h.meta | {"status": "diverged"}) for h in empty
+        ]
+
+    monkeypatch.setattr(study, "run_all", run_all)
+    assert len(run_sweep(plan(tmp_path, "tpe", trials=6))) == 12

@@ -42,7 +42,8 @@ def follow(page: str, root: Path) -> list[Path]:
 
 @pytest.mark.slow
 def test_the_guide_makes_a_task_that_trains(tmp_path: Path) -> None:
-    for name in ("components", "tests/tasks", "tests/conftest.py", "pyproject.toml", "params.yaml"):
+    tests = ("tests/tasks", "tests/conftest.py", "tests/tiny.py")
+    for name in ("components", *tests, "pyproject.toml", "params.yaml"):
         source, target = ROOT / name, tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -29,7 +29,7 @@ from components.validation.errors import ValidationError
 from components.validation.tables import Sweep as DeclaredSweep
 from components.validation.tables import read_tables
 from components.validation.validate import validate
-from components.validation.verdict import ValidationResult, judge
+from components.validation.verdict import ValidationResult, decide
 
 from .conftest import PEAK_LRS, SCHEDULERS, SEEDS, N, T, make_history, write_sweep
 
@@ -184,7 +184,7 @@ def test_an_lr_off_its_schedule_by_more_than_the_tolerance_is_found(
     write_history(history, folder)
     declared = DeclaredSweep("mnist1d-cnn", tuple(SCHEDULERS), tuple(PEAK_LRS), tuple(SEEDS), N, T)
     tables = read_tables(sorted(folder.iterdir()), declared)
-    quarantined = judge(tables, declared, Checker()).quarantined
+    quarantined = decide(tables, declared, Checker()).quarantined
     if relative > 1.001e-6:
         (bad,) = quarantined
         (reason,) = bad.reasons
