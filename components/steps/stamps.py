@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 NOT_COMPUTING = ("settings", "storage", "steps")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 SHOWN = 3  # of what has changed; the rest is counted
-Stamp = dict[str, dict[str, Any]]  # settings, code, read, written; each by name
+PARTS = ("settings", "code", "read", "written")
+Stamp = dict[str, dict[str, Any]]  # these parts, each by name
 
 
 def stamp_path(workspace: Workspace, task: str, name: str) -> Path:
@@ -38,19 +39,25 @@ def stamp_path(workspace: Workspace, task: str, name: str) -> Path:
 
 def why_stale(step: Step, settings: Settings, workspace: Workspace) -> str | None:
     """What makes the step run: None if its finished output is there; empty if it never ran."""
-    try:
-        before = json.loads(stamp_path(workspace, settings.task, step.name).read_text("utf-8"))
-        missing = {"settings", "code", "read", "written"} - set(before)
-    except (OSError, ValueError, TypeError):
+    before = read_stamp(step.name, settings.task, workspace)
+    if before is None:
         return ""
-    if missing:  # of an earlier version
-        return "made by another version"
     try:
         now = _stamp(step, settings, workspace)
     except (OSError, ValueError, RuntimeError, KeyError):  # what comes before is not there yet
         return "what it needs or made is missing or damaged"
     changed = [name for part in now for name in _differing(before[part], now[part])]
     return _have_changed(changed) if changed else None
+
+
+def read_stamp(name: str, task: str, workspace: Workspace) -> Stamp | None:
+    """A step's stamp; None if it has left none, or one that is damaged or of another version."""
+    try:
+        found = json.loads(stamp_path(workspace, task, name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    whole = isinstance(found, dict) and all(isinstance(found.get(part), dict) for part in PARTS)
+    return found if whole else None
 
 
 def write_stamp(step: Step, settings: Settings, workspace: Workspace) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from components.cli.main import main
 from components.tasks.names import TASKS
 
 TINY = ["--set", "training.updates=20", "--set", "training.points=10"]
@@ -50,12 +51,23 @@ def test_help_says_what_to_do_and_imports_nothing_heavy(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_message_and_a_failure(
-    workspace: Path, arguments: list[str], said: str
+    workspace: Path,
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = lode(*arguments, cwd=workspace)
-    assert done.returncode != 0
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setattr(sys, "argv", ["lode", *arguments])
+    with pytest.raises(SystemExit) as stopped:  # whatever else is raised is a traceback
+        main()
+    assert stopped.value.code != 0
+    assert said in capsys.readouterr().err
+
+
+def test_a_mistake_in_a_process_of_its_own(workspace: Path) -> None:
+    done = lode("table", cwd=workspace)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("lode: ") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow
