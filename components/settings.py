@@ -47,6 +47,7 @@ from components.schedulers.names import (
 )
 from components.tasks.names import TASKS
 
+FINER_FAMILIES = 2  # schedulers of the sweep, the best, that a finer search goes into
 FEWEST_PILOTS = 20  # below it the shares of components/pilots/campaign.py leave too little of each
 
 
@@ -322,10 +323,13 @@ class Settings(_Section):
                 f"baselines.schedulers: {', '.join(twice)} is in sweep.schedulers already, whose "
                 "schedules are compared in any case"
             )
-        if FINER_SEARCH in self.baselines.schedulers and not self.pilot_runs:
+        fewest = FINER_FAMILIES * len(self.sweep.seeds)
+        if FINER_SEARCH in self.baselines.schedulers and self.pilot_runs < fewest:
             raise ValueError(
                 f"baselines.schedulers: {FINER_SEARCH} takes as many runs as the pilots, of which "
-                "there are none (pilots.runs is 0, the sweep is tiny, or the controller is paper)"
+                f"there are {self.pilot_runs or 'none'} (pilots.runs is too small, the sweep is "
+                f"tiny, or the controller is paper); at least {fewest} are needed, every sweep "
+                f"seed at a new peak of {FINER_FAMILIES} schedulers"
             )
         shared = sorted(set(self.sweep.seeds) & set(self.evaluation.seeds))
         if shared:

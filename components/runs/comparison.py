@@ -10,7 +10,7 @@ two best schedulers at finer peaks, and takes the best configuration of both swe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,11 +19,11 @@ from components.runs.job import Job
 from components.runs.plan import job_of, template, under
 from components.runs.sweep_histories import sweep_histories
 from components.schedulers.names import FINER_SEARCH, LODE, TUNED_BY_PEAK, WITHOUT_PEAK_LR
-from components.settings import Settings
+from components.settings import FINER_FAMILIES, Settings
 from components.storage.workspace import Workspace
 from components.training.history import History, read_history
 
-FAMILIES = 2  # of the sweep's schedulers, the best: as many as the pilots try at finer peaks
+FAMILIES = FINER_FAMILIES  # as many as the pilots try at finer peaks
 # Peaks lie within this factor of the family's best, about half of the gap of the default grid.
 REACH = 2.5
 
@@ -59,49 +59,59 @@ def finer_configurations(sweep: Sequence[History], count: int) -> list[tuple[str
     return [(name, float(f"{best * f:.3g}")) for name, best in families for f in factors]
 
 
-def chosen_configurations(
-    settings: Settings, workspace: Workspace, sweep: Sequence[History]
-) -> Chosen:
-    """What each row of the comparison is trained with; chosen on validation alone.
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and from what that follows.
+
+    Attributes:
+        sweep: its runs. tuned: those that tuned baselines, without the finer search's, which are
+            `finer`. chosen: the configuration of every row, by validation alone.
+        jobs: every row's configuration on the fresh seeds, each run once.
+    """
+
+    sweep: list[History]
+    tuned: list[History]
+    finer: list[History]
+    chosen: Chosen
+    jobs: list[Job]
+
+
+def comparison(settings: Settings, workspace: Workspace) -> Comparison:
+    """The comparison that the settings ask for, of the runs that are there.
 
     Raises:
-        HistoryError: a run that tunes a baseline is missing; `lode baselines` trains it.
+        WorkspaceError: no validated sweep, or no LODE.
+        HistoryError: a run of the sweep, or one that tunes a baseline, is missing or damaged.
     """
-    tuned = [*sweep, *baseline_histories(settings, workspace)]
-    rows: Chosen = {name: (name, peak) for name, peak in best_configurations(tuned).items()}
     asked = settings.baselines.schedulers
-    rows |= {name: (name, None) for name in asked if name in WITHOUT_PEAK_LR}
-    if FINER_SEARCH in asked:
-        best = best_configuration([*sweep, *finer_histories(settings, workspace, sweep)])
-        rows[FINER_SEARCH] = best.scheduler, best.peak_lr
-    return {**rows, LODE: (LODE, None)}
-
-
-def baseline_histories(settings: Settings, workspace: Workspace) -> list[History]:
-    """The runs that tuned baselines, without the finer search's."""
-    return [read_history(job.path) for job in _baseline_jobs(settings, workspace)]
-
-
-def finer_histories(
-    settings: Settings, workspace: Workspace, sweep: Sequence[History]
-) -> list[History]:
-    """The finer search's runs; none where it is not asked for."""
-    if FINER_SEARCH not in settings.baselines.schedulers:
-        return []
-    return [read_history(job.path) for job in finer_jobs(settings, workspace, sweep)]
-
-
-def evaluation_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
-    """The runs of the comparison: every row's configuration on the fresh seeds, each run once."""
     sweep = sweep_histories(settings.task, workspace)
-    chosen = chosen_configurations(settings, workspace, sweep)
+    tuned = [read_history(job.path) for job in _baseline_jobs(settings, workspace)]
+    searched = finer_jobs(settings, workspace, sweep) if FINER_SEARCH in asked else []
+    finer = [read_history(job.path) for job in searched]
+    chosen = _chosen(asked, sweep, tuned, finer)
     made = evaluation_template(settings, workspace)
     jobs = [
         job_of(made, settings, workspace, scheduler, peak_lr, seed)
         for scheduler, peak_lr in chosen.values()
         for seed in settings.evaluation.seeds
     ]
-    return list({job.spec.run_id: job for job in jobs}.values())
+    once = list({job.spec.run_id: job for job in jobs}.values())
+    return Comparison(sweep, tuned, finer, chosen, once)
+
+
+def _chosen(
+    asked: Sequence[str],
+    sweep: Sequence[History],
+    tuned: Sequence[History],
+    finer: Sequence[History],
+) -> Chosen:
+    best = best_configurations([*sweep, *tuned])
+    rows: Chosen = {name: (name, peak) for name, peak in best.items()}
+    rows |= {name: (name, None) for name in asked if name in WITHOUT_PEAK_LR}
+    if FINER_SEARCH in asked:
+        found = best_configuration([*sweep, *finer])
+        rows[FINER_SEARCH] = found.scheduler, found.peak_lr
+    return {**rows, LODE: (LODE, None)}
 
 
 def evaluation_template(settings: Settings, workspace: Workspace) -> Job:

@@ -14,13 +14,16 @@ def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
     The folder may hold others: former settings', and what nightly retraining gathers.
 
     Raises:
-        WorkspaceError: not validated yet.
+        WorkspaceError: not validated yet, or the report is damaged.
     """
     path = workspace.validation(task)
     if not path.exists():
         raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return sorted([*found["accepted"], *(bad["run_id"] for bad in found["quarantined"])])
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return sorted([*found["accepted"], *(bad["run_id"] for bad in found["quarantined"])])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise WorkspaceError(f"{path}: damaged; run `lode validate` again") from None
 
 
 def sweep_histories(task: str, workspace: Workspace) -> list[History]:

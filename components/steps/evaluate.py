@@ -6,14 +6,8 @@ from collections.abc import Sequence
 
 from components.evaluation.evaluate import evaluate, write_evaluation
 from components.lode.predictions import predict_held_out
-from components.runs.comparison import (
-    baseline_histories,
-    chosen_configurations,
-    evaluation_jobs,
-    finer_histories,
-)
+from components.runs.comparison import comparison
 from components.runs.job import Job
-from components.runs.sweep_histories import sweep_histories
 from components.settings import Settings
 from components.steps.results import read_fit, read_pilots, read_validation
 from components.storage.workspace import Workspace, WorkspaceError
@@ -22,18 +16,19 @@ from components.training.history import History, HistoryError, read_history
 
 def work(settings: Settings, workspace: Workspace) -> None:
     task = settings.task
-    sweep = sweep_histories(task, workspace)
-    runs = read_histories_of(evaluation_jobs(settings, workspace), "lode train")
+    compared = comparison(settings, workspace)
+    sweep = compared.sweep
+    runs = read_histories_of(compared.jobs, "lode train")
     trajectories = predict_held_out(workspace.lode(task), sweep)
     pilots = read_pilots(workspace.pilot_summary(task))
     found = evaluate(
         task,
         seeds=settings.evaluation.seeds,
         sweep=sweep,
-        chosen=chosen_configurations(settings, workspace, sweep),
+        chosen=compared.chosen,
         runs=runs,
-        tuned=baseline_histories(settings, workspace),
-        finer=finer_histories(settings, workspace, sweep),
+        tuned=compared.tuned,
+        finer=compared.finer,
         fit=read_fit(workspace.lode(task)),
         validation=read_validation(workspace.validation(task)),
         pilots=pilots if pilots.runs else None,

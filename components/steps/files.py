@@ -5,7 +5,6 @@ A folder may hold runs of former settings; only those that the present settings 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +67,12 @@ def _asked(settings: Settings, workspace: Workspace) -> list[Path]:
 
 def _piloted(settings: Settings, workspace: Workspace) -> list[Path]:
     """The fit needs every run that the summary names."""
-    found = json.loads(workspace.pilot_summary(settings.task).read_text(encoding="utf-8"))
-    return [workspace.pilots(settings.task) / f"{name}.parquet" for name in found["run_ids"]]
+    from components.steps.results import read_pilots
+    from components.training.history import history_path
+
+    folder = workspace.pilots(settings.task)
+    found = read_pilots(workspace.pilot_summary(settings.task))
+    return [history_path(folder, run_id) for run_id in found.run_ids]
 
 
 def _fitted(settings: Settings, workspace: Workspace) -> list[Path]:
@@ -85,9 +88,9 @@ def _tuned(settings: Settings, workspace: Workspace) -> list[Path]:
 
 
 def _scheduled(settings: Settings, workspace: Workspace) -> list[Path]:
-    from components.runs.comparison import evaluation_jobs
+    from components.runs.comparison import comparison
 
-    return [job.path for job in evaluation_jobs(settings, workspace)]
+    return [job.path for job in comparison(settings, workspace).jobs]
 
 
 def _drawn(settings: Settings, workspace: Workspace) -> list[Path]:

@@ -10,14 +10,14 @@ from components.registry.tracking import log_sweep
 from components.runs.sweep_histories import sweep_histories
 from components.settings import Settings
 from components.steps.declared import learning_digest
-from components.steps.results import read_json
+from components.steps.results import read_json, read_validated
 from components.storage.files import write_text
 from components.storage.workspace import Workspace, git_revision
 
 
 def work(settings: Settings, workspace: Workspace) -> None:
     task, uri = settings.task, workspace.database(settings.registry.tracking_uri)
-    validated = read_json(workspace.validation(task))
+    validated = read_validated(workspace.validation(task))
     log_sweep(
         sweep_histories(task, workspace),
         tracking_uri=uri,
@@ -28,10 +28,10 @@ def work(settings: Settings, workspace: Workspace) -> None:
         workspace.lode(task),
         task=task,
         tags={
-            "histories_digest": validated["histories_digest"],
+            "histories_digest": validated.histories_digest,
             "settings_digest": learning_digest(settings),
             "git_revision": git_revision(workspace.root),
-            "sweep_size": str(len(validated["accepted"])),
+            "sweep_size": str(len(validated.accepted)),
         },
         controller=settings.lode.controller,
         settings=settings.lode.scheduler,

@@ -35,7 +35,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WorkspaceError(
             f"{path}: not JSON ({error}); delete it and run its step again"
         ) from None
@@ -77,13 +77,13 @@ def read_fit(folder: Path) -> FitSummary | None:
 
 def read_validation(path: Path) -> ValidationSummary:
     """What became of the sweep's histories, from `validation.json`."""
-    found = _report(path)
+    found = read_validated(path)
     return ValidationSummary(len(found.accepted), _quarantined(found), len(found.outside_sweep))
 
 
 def read_validation_report(path: Path) -> ValidationReport:
     """What the suite said, from `validation.json`."""
-    found = _report(path)
+    found = read_validated(path)
     met = sum(one.success for one in found.expectations)
     return ValidationReport(found.counts, met, len(found.expectations), _quarantined(found))
 
@@ -106,9 +106,10 @@ class _Expectation:
 
 
 @dataclass(frozen=True)
-class _Report:
+class Validated:
     """Of `validation.json`, what others than the validation read."""
 
+    histories_digest: str
     accepted: list[str]
     quarantined: list[_BadRun]
     outside_sweep: list[str]
@@ -116,14 +117,15 @@ class _Report:
     expectations: list[_Expectation]
 
 
-def _report(path: Path) -> _Report:
+def read_validated(path: Path) -> Validated:
+    """`validation.json`; errors as of `read_json`, and WorkspaceError where there is none."""
     try:
-        return _typed(_Report, read_json(path), path)
+        return _typed(Validated, read_json(path), path)
     except FileNotFoundError:
         raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first") from None
 
 
-def _quarantined(found: _Report) -> list[Quarantined]:
+def _quarantined(found: Validated) -> list[Quarantined]:
     return [
         Quarantined(f"{bad.run} ({bad.run_id})", [reason.problem for reason in bad.reasons])
         for bad in found.quarantined

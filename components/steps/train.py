@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.runs.comparison import evaluation_jobs
+from components.runs.comparison import comparison
 from components.runs.job import RunAll
 from components.settings import Settings
 from components.steps.step import Trained
@@ -11,4 +11,4 @@ from components.storage.workspace import Workspace
 
 
 def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Trained:
-    return train_all("train", evaluation_jobs(settings, workspace), settings, run_all)
+    return train_all("train", comparison(settings, workspace).jobs, settings, run_all)

@@ -25,7 +25,7 @@ def accepted_histories(folder: Path, report: Path) -> list[History]:
         accepted, expected = verdict["accepted"], verdict["histories_digest"]
     except FileNotFoundError:
         raise ValidationError(f"{report}: no such file; run `lode validate` first") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValidationError(
             f"{report}: not a validation report ({error!r}); run `lode validate` again"
         ) from None

@@ -14,17 +14,14 @@ from components.evaluation.ranking import configurations, ranked_peaks
 from components.runs.comparison import (
     FAMILIES,
     REACH,
-    chosen_configurations,
-    evaluation_jobs,
+    comparison,
     finer_configurations,
-    finer_histories,
     tuning_jobs,
 )
-from components.runs.sweep_histories import sweep_histories
 from components.settings import SettingsError
 from components.storage.workspace import Workspace
 from tests.lode.conftest import synthetic
-from tests.tiny import TASK, tiny
+from tests.tiny import tiny
 
 SWEEP = [
     synthetic(scheduler, peak, seed)
@@ -56,16 +53,15 @@ def test_the_default_is_that_of_the_published_tables() -> None:
 @pytest.mark.slow
 def test_every_row_has_one_configuration_and_every_run_is_trained_once(finished: Path) -> None:
     settings, workspace = tiny(), Workspace(finished)
-    sweep = sweep_histories(TASK, workspace)
-    chosen = chosen_configurations(settings, workspace, sweep)
+    found = comparison(settings, workspace)
+    chosen, finer = found.chosen, found.finer
     assert list(chosen) == ["constant", "linear", "onecycle", "pbt", "finer-search", "lode"]
     assert chosen["pbt"] == ("pbt", None) and chosen["lode"] == ("lode", None)
-    finer = finer_histories(settings, workspace, sweep)
     assert len(finer) == 20, "as many runs as pilots"
-    both = configurations([*sweep, *finer])
+    both = configurations([*found.sweep, *finer])
     best = max(both, key=lambda one: one.validation.mean or 0.0)
     assert chosen["finer-search"] == (best.scheduler, best.peak_lr)
-    jobs = evaluation_jobs(settings, workspace)
+    jobs = found.jobs
     configured = {(job.spec.scheduler, job.spec.peak_lr) for job in jobs}
     assert configured == set(chosen.values())
     assert len(jobs) == len({job.spec.run_id for job in jobs}) == 2 * len(configured)
@@ -73,10 +69,19 @@ def test_every_row_has_one_configuration_and_every_run_is_trained_once(finished:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"pilots__runs": 0}, {"lode__controller": "paper"}, {"sweep__seeds": [0]}]
+    "changes",
+    [
+        {"pilots__runs": 0},
+        {"lode__controller": "paper"},
+        {"sweep__seeds": [0]},
+        {"pilots__runs": 20, "sweep__seeds": list(range(11))},
+    ],
 )
-def test_without_pilots_there_is_no_finer_search_to_pay_for(changes: dict[str, Any]) -> None:
-    """A sweep of few runs asks for no pilots either."""
+def test_without_pilots_enough_there_is_no_finer_search_to_pay_for(changes: dict[str, Any]) -> None:
+    """A sweep of few runs asks for no pilots either; twenty are no two peaks of eleven seeds."""
     changes = {"pilots__runs": None, "lode__fit__held_out_seeds": 0, **changes}
-    with pytest.raises(SettingsError, match=r"finer-search.*as many runs as the pilots.*none"):
+    with pytest.raises(
+        SettingsError,
+        match=r"finer-search.*as many runs as the pilots, of which .* at least \d+ are",
+    ):
         tiny(**changes)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.evaluation.results import SCHEMA_VERSION
-from components.runs.comparison import evaluation_jobs
+from components.runs.comparison import comparison
 from components.runs.plan import sweep_plan
 from components.settings import Settings
 from components.steps.pilot import pilots_of
@@ -16,6 +16,7 @@ from components.steps.results import read_pilots
 from components.steps.table import result_table
 from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import read_history
+from components.validation.errors import ValidationError
 from tests.tiny import TASK, in_this_process, tiny
 
 pytestmark = pytest.mark.slow
@@ -138,7 +139,7 @@ def test_the_pilots_are_counted_and_their_plan_is_what_runs_begin_with(finished:
     assert judge["plan"] == found.plan
     assert judge["schedule"] == [found.baseline.scheduler, found.baseline.peak_lr]
     assert judge["histories"] == 8 + found.runs - found.diverged
-    job = evaluation_jobs(tiny(), workspace)[-1]
+    job = comparison(tiny(), workspace).jobs[-1]
     assert job.spec.scheduler == "lode"
     rates = read_history(job.path).points["lr"]
     assert rates[: 5 - 1].tolist() == pytest.approx(begun[1:5]), "up to the first decision"
@@ -227,3 +228,27 @@ def test_a_tpe_sweep_says_truly_what_it_found(tmp_path: Path) -> None:
     assert STEPS["sweep"](settings, workspace, in_this_process).trained == 4
     again = STEPS["sweep"](settings, workspace, in_this_process)
     assert not again.ran and again.trained == 0
+
+
+READERS = {
+    "validation.json": {"pilot", "fit", "register", "baselines", "train", "evaluate"},
+    "pilots.json": {"fit", "evaluate"},
+}
+
+
+JUNK = ("", "[]", "null", '{"run_ids": 3}', '{"accepted": "all"}', "[" * 100_000)
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("junk", JUNK, ids=range(len(JUNK)))
+def test_a_damaged_report_is_named_by_every_step_that_reads_it(
+    copy: Workspace, name: str, junk: str
+) -> None:
+    path = copy.reports(TASK) / name
+    if name == "pilots.json":  # whose keys may all be left out: such a file says "no pilots"
+        junk = junk.replace("accepted", "runs")
+    path.write_text(junk)
+    assert not up_to_date(tiny(), copy)
+    for step in READERS[name]:
+        with pytest.raises((WorkspaceError, ValidationError), match=name):
+            STEPS[step](tiny(), copy, in_this_process)

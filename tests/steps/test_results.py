@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from components.cli.main import cli
 from components.evaluation.results import PilotResult
-from components.runs.comparison import evaluation_jobs
+from components.runs.comparison import comparison
 from components.steps.evaluate import read_histories_of
 from components.steps.pipeline import STEPS
 from components.steps.results import (
@@ -82,7 +82,7 @@ def test_a_damaged_file_is_one_message_that_names_it(
 @pytest.mark.slow
 def test_missing_and_truncated_runs_are_named_with_their_command(finished_copy: Path) -> None:
     workspace = Workspace(finished_copy)
-    jobs = evaluation_jobs(tiny(), workspace)
+    jobs = comparison(tiny(), workspace).jobs
     good = jobs[2].path.read_bytes()
     jobs[2].path.write_bytes(good[:-20])
     with pytest.raises(WorkspaceError, match=rf"{jobs[2].path.name}.*run `lode train`"):
