@@ -276,6 +276,9 @@ def plant_shuffled(production: Production, count: int) -> None:
         for column in ("train_loss", "val_metric"):
             values = history.points[column].to_numpy()
             history.points[column] = rng.permutation(values) * rng.uniform(0.5, 1)
+        metrics = history.points["val_metric"].to_numpy()
+        best = {"best_val_metric": float(metrics.max()), "best_point": int(metrics.argmax()) + 1}
+        history.meta |= best
         write_history(history, production.root / "data/imported" / TASK)
 
 
