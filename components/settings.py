@@ -15,14 +15,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -33,11 +30,16 @@ from pydantic_core import CoreSchema
 from components.lode.settings import (
     DEFAULT,
     PAPER,
+    POINTS,
+    RATES,
+    SEEDS,
     Architecture,
     Controller,
     ControllerSettings,
     FitSettings,
     JudgeSettings,
+    OutOfRangeError,
+    Range,
 )
 from components.schedulers.names import (
     BASELINES,
@@ -45,10 +47,23 @@ from components.schedulers.names import (
     PAPER_SCHEDULERS,
     PARAMETRIC_SCHEDULERS,
 )
+from components.storage.addresses import AddressError, check_registry, check_store
+from components.storage.shown import cut, shown
+from components.storage.strict_yaml import LARGEST, YamlError, read_yaml
 from components.tasks.names import TASKS
 
 FINER_FAMILIES = 2  # schedulers of the sweep, the best, that a finer search goes into
 FEWEST_PILOTS = 20  # below it the shares of components/pilots/campaign.py leave too little of each
+MOST_RUNS = 10_000  # of a sweep: each is a file, and the fit holds all of them
+MOST_SEEDS = 1_000
+MOST_FAULTS = 10  # named in one message
+
+Seeds = list[Annotated[int, SEEDS]]
+_Runs = Range(0, MOST_RUNS, "each is a training and a file")
+_Samples = Range(1, 10**9, "no data set of the catalog has more")
+_Losses = Range(1e-12, 1e38, "float32 has no larger losses")
+_OF_ONE_VALUE = (AddressError, OutOfRangeError)  # and so shown beside it
+_Workers = Range(1, 1024, "each is a process with torch and the data")
 
 
 class SettingsError(ValueError):
@@ -61,6 +76,7 @@ class _Section(BaseModel):
 
 
 def _nearest(name: str, valid: tuple[str, ...]) -> str:
+    name = cut(name, 60)
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(valid)}"
@@ -79,10 +95,10 @@ class TrainingSettings(_Section):
     runs); `updates` must be at least `points`.
     """
 
-    updates: int = Field(1000, ge=10)
-    points: int = Field(100, ge=10)
-    train_samples: PositiveInt | None = None
-    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    updates: Annotated[int, Range(10, 10**8, "at a thousand a second, more take days")] = 1000
+    points: Annotated[int, POINTS] = 100
+    train_samples: Annotated[int, _Samples] | None = None
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?)$")
 
     @model_validator(mode="after")
     def _points_fit(self) -> TrainingSettings:
@@ -104,10 +120,12 @@ class SweepSettings(_Section):
 
     sampler: Literal["grid", "tpe"] = "grid"
     schedulers: list[str] = Field(default=list(PAPER_SCHEDULERS), min_length=1)
-    peak_lrs: list[PositiveFloat] = Field(default=[1e-3, 5e-3, 1e-2, 5e-2, 1e-1], min_length=1)
-    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1)
-    trials: PositiveInt = 20
-    workers: PositiveInt | None = None
+    peak_lrs: list[Annotated[float, RATES]] = Field(
+        default=[1e-3, 5e-3, 1e-2, 5e-2, 1e-1], min_length=1, max_length=100
+    )
+    seeds: Seeds = Field(default=[0, 1, 2, 3, 4], min_length=1, max_length=MOST_SEEDS)
+    trials: Annotated[int, Range(1, MOST_RUNS, "each is a configuration to train")] = 20
+    workers: Annotated[int, _Workers] | None = None
 
     @field_validator("schedulers")
     @classmethod
@@ -115,7 +133,7 @@ class SweepSettings(_Section):
         for name in names:
             if name not in PARAMETRIC_SCHEDULERS:
                 raise ValueError(
-                    f"unknown scheduler {name!r}; {_nearest(name, PARAMETRIC_SCHEDULERS)}"
+                    f"unknown scheduler {shown(name)}; {_nearest(name, PARAMETRIC_SCHEDULERS)}"
                 )
         return _distinct(names, "schedulers")
 
@@ -124,12 +142,20 @@ class SweepSettings(_Section):
     def _no_duplicates(cls, values: list[Any], info: ValidationInfo) -> list[Any]:
         return _distinct(values, str(info.field_name))
 
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_not_negative(cls, seeds: list[int]) -> list[int]:
-        if min(seeds) < 0:
-            raise ValueError("seeds must be 0 or larger")
-        return seeds
+    @property
+    def runs(self) -> int:
+        """How many runs it has."""
+        grid = len(self.schedulers) * len(self.peak_lrs)
+        return (grid if self.sampler == "grid" else self.trials) * len(self.seeds)
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> SweepSettings:
+        if self.runs > MOST_RUNS:
+            raise ValueError(
+                f"configurations times seeds are {self.runs} runs, more than {MOST_RUNS}: each "
+                "is a training and a file"
+            )
+        return self
 
 
 class ValidationSettings(_Section):
@@ -139,8 +165,8 @@ class ValidationSettings(_Section):
     `max_quarantined`: the share of bad runs, in [0, 1], above which the pipeline stops.
     """
 
-    max_train_loss: PositiveFloat = 100.0
-    max_quarantined: float = Field(0.2, ge=0, le=1)
+    max_train_loss: Annotated[float, _Losses] = 100.0
+    max_quarantined: Annotated[float, Range(0, 1, "a share")] = 0.2
 
 
 class PilotSettings(_Section):
@@ -151,7 +177,7 @@ class PilotSettings(_Section):
     The controller `paper` has none in any case.
     """
 
-    runs: int | None = Field(None, ge=0)
+    runs: Annotated[int, _Runs] | None = None
 
     @field_validator("runs")
     @classmethod
@@ -177,7 +203,7 @@ class BaselineSettings(_Section):
     def _known(cls, names: list[str]) -> list[str]:
         for name in names:
             if name not in BASELINES:
-                raise ValueError(f"unknown baseline {name!r}; {_nearest(name, BASELINES)}")
+                raise ValueError(f"unknown baseline {shown(name)}; {_nearest(name, BASELINES)}")
         return _distinct(names, "schedulers")
 
 
@@ -216,15 +242,13 @@ class LodeSettings(Architecture):
 class EvaluationSettings(_Section):
     """The comparison: fresh seeds (never the sweep's), sharpness λ_max at the end of each run."""
 
-    seeds: list[int] = Field(default=list(range(100, 110)), min_length=2)
+    seeds: Seeds = Field(default=list(range(100, 110)), min_length=2, max_length=MOST_SEEDS)
     sharpness: Literal["lanczos", "power", "none"] = "lanczos"
-    sharpness_samples: PositiveInt = 1024
+    sharpness_samples: Annotated[int, _Samples] = 1024
 
     @field_validator("seeds")
     @classmethod
     def _no_duplicates(cls, seeds: list[int]) -> list[int]:
-        if min(seeds) < 0:
-            raise ValueError("seeds must be 0 or larger")
         return _distinct(seeds, "seeds")
 
 
@@ -236,20 +260,33 @@ class ExecutionSettings(_Section):
     lode-pipeline[dask]`). `runs_per_shard`: how many runs one worker is handed at a time, so that
     its start (some 10 s) is shared; what a killed worker had finished of them stays.
     `dask_address`: of the scheduler; null starts a cluster on this machine. `store`: an fsspec URL,
-    e.g. `s3://bucket/lode`, through which histories and LODEs travel where workers do not see the
-    workspace's folder; null: they do.
+    e.g. `s3://bucket/lode` or `file:///mnt/share`, or an absolute path, through which histories and
+    LODEs travel where workers do not see the workspace's folder; null: they do.
     """
 
     mode: Literal["local", "workers", "dask"] = "local"
-    runs_per_shard: PositiveInt = 5
-    dask_address: str | None = None
-    store: str | None = None
+    runs_per_shard: Annotated[int, Range(1, MOST_RUNS, "no sweep has more")] = 5
+    dask_address: str | None = Field(None, min_length=1, max_length=500)
+    store: str | None = Field(None, pattern=r"^[^\x00-\x1f]{1,500}$")
+
+    @field_validator("store")
+    @classmethod
+    def _can_be_found_again(cls, store: str | None) -> str | None:
+        if store is not None:
+            check_store(store)
+        return store
 
 
 class RegistrySettings(_Section):
     """`tracking_uri`: an MLflow database (`sqlite:///…`, `postgresql://…`) or server (`http…`)."""
 
-    tracking_uri: str = Field("sqlite:///mlflow.db", pattern=r"^(sqlite|postgresql|https?)[+:/]")
+    tracking_uri: str = Field("sqlite:///mlflow.db", pattern=r"^[^\x00-\x1f]{1,1000}$")
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _lasts(cls, uri: str) -> str:
+        check_registry(uri)
+        return uri
 
 
 class RetrainingSettings(_Section):
@@ -266,9 +303,9 @@ class RetrainingSettings(_Section):
     ties exactly where both follow the same plan, but it never lets the metric drift down.
     """
 
-    seeds: int = Field(10, ge=2)
-    max_error: PositiveFloat = 0.5
-    tolerance: float = Field(0.01, ge=0)
+    seeds: Annotated[int, Range(2, MOST_SEEDS, "each costs two runs; one tells no chance")] = 10
+    max_error: Annotated[float, Range(1e-12, 1e12, "predicting the mean reaches 1")] = 0.5
+    tolerance: Annotated[float, Range(0, 1e12, "a difference of test metrics")] = 0.01
     better_in: Literal["reconstruction", "test_metric"] = "reconstruction"
 
 
@@ -297,7 +334,7 @@ class Settings(_Section):
     @classmethod
     def _task_known(cls, name: str) -> str:
         if name not in TASKS:
-            raise ValueError(f"unknown task {name!r}; {_nearest(name, TASKS)}")
+            raise ValueError(f"unknown task {shown(name)}; {_nearest(name, TASKS)}")
         return name
 
     @model_validator(mode="after")
@@ -315,7 +352,8 @@ class Settings(_Section):
         if self.lode.fit.held_out_seeds >= len(self.sweep.seeds):
             raise ValueError(
                 f"lode.fit.held_out_seeds = {self.lode.fit.held_out_seeds} leaves nothing of "
-                f"sweep.seeds = {self.sweep.seeds} to fit; at most {len(self.sweep.seeds) - 1}"
+                f"sweep.seeds = {shown(self.sweep.seeds)} to fit; "
+                f"at most {len(self.sweep.seeds) - 1}"
             )
         twice = sorted(set(self.sweep.schedulers) & set(self.baselines.schedulers))
         if twice:
@@ -334,16 +372,14 @@ class Settings(_Section):
         shared = sorted(set(self.sweep.seeds) & set(self.evaluation.seeds))
         if shared:
             raise ValueError(
-                f"evaluation.seeds must be fresh, but {shared} are also in sweep.seeds"
+                f"evaluation.seeds must be fresh, but {shown(shared)} are also in sweep.seeds"
             )
         return self
 
     @property
     def sweep_runs(self) -> int:
         """How many runs the sweep has."""
-        sweep = self.sweep
-        grid = len(sweep.schedulers) * len(sweep.peak_lrs)
-        return (grid if sweep.sampler == "grid" else sweep.trials) * len(sweep.seeds)
+        return self.sweep.runs
 
     @property
     def pilot_runs(self) -> int:
@@ -371,24 +407,38 @@ def load(path: Path | str = "params.yaml", overrides: dict[str, Any] | None = No
             impossible.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(
-            f"{path}: no such file; run in the repository's root or name one with --params"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not readable as YAML: {error}") from None
+    raw = _read(path)
+    name = cut(str(path), 300)
     if not isinstance(raw, dict):
-        raise SettingsError(f"{path}: empty or not a mapping; at least `task: …` must be there")
+        raise SettingsError(f"{name}: empty or not a mapping; at least `task: …` must be there")
     for key, value in (overrides or {}).items():
         _override(raw, key, value)
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
+        faults = [_explain(e) for e in error.errors()]
+        if len(faults) > MOST_FAULTS:
+            faults[MOST_FAULTS:] = [f"and {len(faults) - MOST_FAULTS} faults more"]
+        raise SettingsError(f"{name}: " + "\n  ".join(faults)) from None
+
+
+def _read(path: Path) -> Any:
+    name = cut(str(path), 300)
+    try:
+        with path.open(encoding="utf-8") as file:
+            return read_yaml(file.read(LARGEST + 1), name)  # /dev/zero has no end
+    except FileNotFoundError:
         raise SettingsError(
-            f"{path}: " + "\n  ".join(_explain(e) for e in error.errors())
+            f"{name}: no such file; run in the repository's root or name one with --params"
         ) from None
+    except OSError as error:
+        raise SettingsError(f"{name}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{name}: not UTF-8 text, at byte {error.start}") from None
+    except YamlError as error:
+        raise SettingsError(str(error)) from None
+    except ValueError as error:  # a null character in its name
+        raise SettingsError(f"{name!r}: not a file's name ({error})") from None
 
 
 def _override(raw: dict[str, Any], dotted: str, value: Any) -> None:
@@ -396,24 +446,24 @@ def _override(raw: dict[str, Any], dotted: str, value: Any) -> None:
     for section in sections:
         raw = raw.setdefault(section, {})
         if not isinstance(raw, dict):
-            raise SettingsError(f"{dotted}: {section} is a value, not a section")
+            raise SettingsError(f"{cut(dotted)}: {cut(section, 60)} is a value, not a section")
     raw[key] = value
 
 
 def _explain(error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
+    where = cut(".".join(str(part) for part in error["loc"]))
     value = error["input"]
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         valid = _keys_at(error["loc"][:-1])
-        return f"unknown key {where} = {value!r}; {_nearest(str(error['loc'][-1]), valid)}"
+        return f"unknown key {where} = {shown(value)}; {_nearest(str(error['loc'][-1]), valid)}"
     if error["type"] == "missing":
         return f"{where} is missing"
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "value_error":
+    if error["type"] == "value_error" and not isinstance(error["ctx"]["error"], _OF_ONE_VALUE):
         return f"{where}: {message}" if where else message
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+e[+-]?\d+", value):
-        message += f" (YAML reads {value} as text: write 1.0e-3, with a point)"
-    return f"{where} = {value!r}: {message[:1].lower()}{message[1:]}"
+        message += f" (YAML reads {cut(value, 40)} as text: write 1.0e-3, with a point)"
+    return f"{where} = {shown(value)}: {message[:1].lower()}{message[1:]}"
 
 
 def _keys_at(location: tuple[Any, ...]) -> tuple[str, ...]:

@@ -6,17 +6,17 @@ Prefect itself is imported only when there is something to do: it takes 10 to 20
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 import flows  # noqa: F401  telemetry off, before anything else
-from components.cli.main import expected_errors
+from components.cli.errors import run
 from components.cli.options import read_settings, replaced, settings_options
 from components.steps.pipeline import sentence, up_to_date
 from components.storage.lock import only_one
+from flows.dvc import is_known, is_recorded, record_outputs
 from flows.server import prefect_environment, running_server
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def main(params: Path, overrides: tuple[str, ...]) -> None:
     with only_one(workspace):
         if up_to_date(settings, workspace):
             click.echo("every step is up to date, nothing to do", err=True)
+            if not overrides and is_known(workspace, params) and not is_recorded(workspace):
+                why = record_outputs(workspace)  # last time it could not
+                click.echo(f"dvc commit failed: {why}" if why else "recorded in DVC", err=True)
         else:
             run_flow(params, overrides, workspace)
         click.echo(result_table(settings, workspace))
@@ -55,17 +58,5 @@ def run_flow(params: Path, overrides: tuple[str, ...], workspace: Workspace) -> 
 
 
 def entry() -> None:
-    """Run `main`; an error with a message for the user is one line, any other a traceback."""
-    try:
-        main(prog_name="python -m flows", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("stopped; finished runs are kept, start again to go on", err=True)
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except expected_errors() as error:
-        if not type(error).__module__.startswith(("components.", "flows.")):
-            raise
-        click.echo(f"pipeline stopped: {error}", err=True)
-        sys.exit(1)
+    """Entry point of `python -m flows`."""
+    run(main, "python -m flows", said_by="pipeline stopped")

@@ -1,10 +1,7 @@
-"""Telling DVC what a flow run made, so that `dvc repro` does not make it again."""
+"""The flow's last task: telling DVC what the steps made."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -12,6 +9,7 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from components.storage.workspace import Workspace
+from flows.dvc import is_known, record_outputs
 
 
 @task(
@@ -25,18 +23,8 @@ def record(workspace: Workspace, params: Path) -> None:
 
     A failure is no failure of the pipeline, whose outputs are all there: it is reported.
     """
-    root = workspace.root
-    known = (root / ".dvc").is_dir() and (root / "dvc.yaml").is_file()
-    if not known or Path(params).name != "params.yaml":
-        return
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "commit", "--force", "--quiet"],
-        cwd=root,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        message = f"dvc commit failed, so `dvc repro` will run again: {done.stderr.strip()}"
+    why = record_outputs(workspace) if is_known(workspace, params) else ""
+    if why:
+        message = f"dvc commit failed, so `dvc repro` will run again: {why}"
         get_run_logger().warning(message)
         click.echo(message, err=True)

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, asdict, fields, is_dataclass
 from functools import reduce
 from pathlib import Path
@@ -6,15 +7,15 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
-from annotated_types import Ge, Gt
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from components.lode.model import LODEConfig
-from components.lode.settings import CONTROLLERS, ControllerSettings, FitSettings
+from components.lode.settings import CONTROLLERS, ControllerSettings, FitSettings, Range
 from components.schedulers.names import PARAMETRIC_SCHEDULERS
 from components.schedulers.parametric import PARAMETRIC
-from components.settings import LodeSettings, Settings, SettingsError, load
+from components.settings import Settings, SettingsError, load
 from components.tasks import catalog
 from components.tasks.names import TASKS
 
@@ -57,12 +58,12 @@ def test_a_sweep_is_the_papers_unless_told_otherwise() -> None:
         ("baselines.schedulers", ["hypergrad"], "did you mean 'hypergradient'"),
         ("baselines.schedulers", ["lode"], "unknown baseline 'lode'"),
         ("baselines.schedulers", ["cosine"], "cosine is in sweep.schedulers already"),
-        ("sweep.peak_lrs", [-0.1], "sweep.peak_lrs.0 = -0.1: input should be greater than 0"),
+        ("sweep.peak_lrs", [-0.1], "sweep.peak_lrs.0 = -0.1: must be from 1e-12 to 1000"),
         ("sweep.peak_lrs", ["1e-3"], "write 1.0e-3"),
         ("sweep.peak_lrs", [math.nan], "sweep.peak_lrs.0"),
         ("sweep.peak_lrs", [math.inf], "sweep.peak_lrs.0"),
         ("sweep.seeds", [0, 0], "distinct"),
-        ("sweep.seeds", [-1], "0 or larger"),
+        ("sweep.seeds", [-1], "sweep.seeds.0 = -1: must be from 0 to"),
         ("training.updates", "1000", "training.updates = '1000'"),
         ("training.updates", True, "training.updates = True"),
         ("training.updates", 1000.0, "training.updates = 1000.0"),
@@ -90,6 +91,10 @@ def test_a_sweep_is_the_papers_unless_told_otherwise() -> None:
         ("retraining.tolerance", -0.1, "retraining.tolerance = -0.1"),
         ("retraining.better_in", "loss", "'reconstruction' or 'test_metric'"),
         ("registry.tracking_uri", "./mlruns", "registry.tracking_uri"),
+        ("sweep.seeds", list(range(100_000)), "sweep.seeds = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]"),
+        ("sweep.seeds", list(range(600)), "12000 runs, more than 10000"),
+        ("training.device", "cuda:100000000000000000000", "training.device"),
+        ("task", "x" * 5000, "task: unknown task 'xxxxx"),
     ],
 )
 def test_impossible_values_are_named(key: str, value: Any, said: str) -> None:
@@ -117,15 +122,18 @@ def test_a_file_that_is_no_mapping(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("2020-01-01: x", "datetime.date(2020, 1, 1): keys should be strings"),
-        ("lode: {fit: {updates: 2020-01-01}}", "lode.fit.updates = datetime.date(2020, 1, 1)"),
+        ("2020-01-01: x", "line 2: YAML reads 2020-01-01 as a date; write '2020-01-01' in quotes"),
+        ("lode: {fit: {updates: 2020-01-01}}", "YAML reads 2020-01-01 as a date"),
         ("lode: {fit: {5: 1}}", "lode.fit.5 = 5: keys should be strings"),
         ("lode: {5: 1}", "lode.5 = 5: keys should be strings"),
         ("5: 1", "5 = 5: keys should be strings"),
         ("lode: {fit: {peak_lr: .nan}}", "lode.fit.peak_lr = nan: input should be a finite"),
         ("lode: {fit: {peak_lr: .inf}}", "lode.fit.peak_lr = inf: input should be a finite"),
         ("lode: {fit: {peak_lr: 1e-3}}", "write 1.0e-3, with a point"),
-        ("lode: {fit: {updates: yes}}", "lode.fit.updates = True"),
+        ("lode: {fit: {updates: yes}}", "line 2: YAML reads yes as true or false"),
+        ("lode: {fit: {updates: true}}", "lode.fit.updates = True"),
+        ("training: {updates: 0100}", "line 2: YAML reads 0100 as 64: write 64, or 100"),
+        ("task: mnist1d-cnn", "line 2: task stands here a second time (first in line 1)"),
         ("lode: {encoder: null}", "lode.encoder = None: input should be 'ode-rnn' or 'gru'"),
     ],
 )
@@ -139,49 +147,152 @@ def test_what_yaml_makes_of_a_value_is_said_in_one_line(
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-def _bounded() -> list[tuple[str, type, float, bool]]:
-    """Key, type, bound and whether the bound itself is allowed, of every number below `lode`."""
-    found = []
-    waiting: list[tuple[str, Any]] = [("lode", LodeSettings)]
-    while waiting:
-        prefix, section = waiting.pop()
-        for name, hint in get_type_hints(section, include_extras=True).items():
-            ranged = [h for h in (hint, *get_args(hint)) if hasattr(h, "__metadata__")]
-            kind, *extras = get_args(ranged[0]) if ranged else (hint,)
-            if is_dataclass(kind):
-                waiting.append((f"{prefix}.{name}", kind))
-            for one in extras:
-                if isinstance(one, Ge | Gt):
-                    limit: Any = one.ge if isinstance(one, Ge) else one.gt
-                    found.append((f"{prefix}.{name}", kind, limit, isinstance(one, Ge)))
-    return found
+def _numbers(key: str, hint: Any) -> Iterator[tuple[str, type, Range | None]]:
+    """Key, type and range of every number of a section and of those below it."""
+    kind = getattr(hint, "__origin__", hint)
+    if isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind)):
+        for name, inner in get_type_hints(kind, include_extras=True).items():
+            if not name.startswith(("_", "model_")):
+                yield from _numbers(f"{key}.{name}".lstrip("."), inner)
+    elif kind in (int, float):
+        ranges = [one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Range)]
+        yield key, kind, ranges[0] if ranges else None
+    else:
+        for inner in get_args(hint):
+            yield from _numbers(key, inner)
 
 
-BOUNDED = _bounded()
+NUMBERS = list(_numbers("", Settings))
+LISTS = ("sweep.peak_lrs", "sweep.seeds", "evaluation.seeds")
+# So large that any number within its own range agrees with the others.
+ROOM = {
+    "training.updates": 10**8,
+    "training.points": 10_000,
+    "sweep.schedulers": ["constant"],
+    "sweep.peak_lrs": [0.1],
+    "sweep.seeds": list(range(1000)),
+    "evaluation.seeds": [10**6, 10**6 + 1],
+}
 
 
-def test_every_number_below_lode_has_a_range() -> None:
-    numbers = {key for key, *_ in BOUNDED}
-    raw = yaml.safe_load(PARAMS.read_text())["lode"]
-    flat = {f"lode.{k}": v for k, v in raw.items()}
-    for section in ("fit", "judge", "scheduler"):
-        flat |= {f"lode.{section}.{k}": v for k, v in flat.pop(f"lode.{section}").items()}
-    assert numbers == {key for key, value in flat.items() if not isinstance(value, str)}
+def test_every_number_has_a_range() -> None:
+    assert len(NUMBERS) >= 33 and not [key for key, _, allowed in NUMBERS if allowed is None]
+    raw = yaml.safe_load(PARAMS.read_text())
+    flat = dict(_flat("", raw))
+    numbers = {k for k, v in flat.items() if isinstance(v, int | float) or k in LISTS}
+    assert numbers <= {key for key, *_ in NUMBERS} <= set(flat)
 
 
-@given(case=st.sampled_from(BOUNDED), below=st.floats(0, 1e6), whole=st.integers(0, 10**6))
-def test_a_value_out_of_range_is_named_with_its_key_whatever_it_is(
-    case: tuple[str, type, float, bool], below: float, whole: int
+def _flat(prefix: str, section: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _value(key: str, number: float) -> Any:
+    if key not in LISTS:
+        return number
+    return [number, 77] if key.endswith("seeds") else [number]
+
+
+@given(case=st.sampled_from(NUMBERS), data=st.data())
+def test_everything_within_its_range_is_accepted(case: Any, data: st.DataObject) -> None:
+    key, kind, allowed = case
+    of = st.integers if kind is int else st.floats
+    ends = st.sampled_from([allowed.low, allowed.high]).map(kind)
+    number = data.draw(ends | of(kind(allowed.low), kind(allowed.high)))
+    assume(not (key == "pilots.runs" and 0 < number < 20))
+    assume(number not in (77, *ROOM["evaluation.seeds"]) or key not in LISTS)
+    room = ROOM | {"training.points": 10} if key == "training.updates" else ROOM
+    if key == "evaluation.seeds":
+        room = room | {"sweep.seeds": [1, 2]}
+        assume(number not in (1, 2))
+    found: Any = load(PARAMS, {**room, key: _value(key, number)})
+    assert reduce(getattr, key.split("."), found) == _value(key, number)
+
+
+@given(
+    case=st.sampled_from(NUMBERS),
+    beyond=st.integers(1, 10**6) | st.integers(10**15, 10**25),
+    below=st.booleans(),
+)
+def test_a_value_out_of_range_is_named_with_its_key_and_the_range(
+    case: Any, beyond: int, below: bool
 ) -> None:
-    key, kind, limit, allowed = case
-    value = limit - whole if kind is int else limit - below
-    if value == limit and allowed:
-        reached: Any = load(PARAMS, {key: value})
-        assert reduce(getattr, key.split("."), reached) == value
-        return
-    with pytest.raises(SettingsError, match="input should be greater than") as error:
-        load(PARAMS, {key: value})
-    assert f"{key} = {value!r}: " in str(error.value)
+    key, kind, allowed = case
+    number = allowed.low - beyond if below else allowed.high + beyond
+    number = kind(number) * (1 if below or kind is int else 10)
+    with pytest.raises(SettingsError, match=r"must be from .* to .*: \w") as error:
+        load(PARAMS, {**ROOM, key: _value(key, number)})
+    assert f"{key}{'.0' if key in LISTS else ''} = {number!r}: " in str(error.value)
+
+
+@pytest.mark.parametrize("number", [5e-324, 1e-13, 1001.0, 1e308])
+@pytest.mark.parametrize("key", ["sweep.peak_lrs", "lode.fit.peak_lr", "lode.judge.peak_lr"])
+def test_rates_that_no_weight_can_follow(key: str, number: float) -> None:
+    with pytest.raises(SettingsError, match="a smaller rate moves no weight"):
+        load(PARAMS, {key: _value(key, number)})
+
+
+@pytest.mark.parametrize(
+    "store", ["s3://bucket/lode", "gs://b/x", "file:///mnt/share", "/mnt/share", "hdfs:///lode"]
+)
+def test_a_store_that_others_can_find(store: str) -> None:
+    assert load(PARAMS, {"execution.store": store}).execution.store == store
+
+
+@given(
+    st.sampled_from(["../../../etc", "store", "~/x", "file://x", "file:///mnt/../etc", "/a/../b"])
+    | st.sampled_from(["s3://", "s3:b", "s3://b/../c", "", "\n", "x" * 501, "C:\\x"])
+    | st.builds("{}://x".format, st.text("abcdefgh", min_size=1).filter(lambda t: t != "hf"))
+    | st.sampled_from(["memory://x", "http://h/x", "zip://x", "simplecache::s3://b/x"])
+)
+def test_a_store_that_nobody_finds_again(store: str) -> None:
+    with pytest.raises(SettingsError, match=r"execution\.store"):
+        load(PARAMS, {"execution.store": store})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:///my runs.db",
+        "sqlite:////a/b.db",
+        "sqlite:///../b.db",
+        "postgresql:///mlflow",
+        "postgresql+psycopg2://u:p@h:5432/d",
+        "http://127.0.0.1:5000",
+        "https://mlflow.example/x",
+    ],
+)
+def test_a_registry(uri: str) -> None:
+    assert load(PARAMS, {"registry.tracking_uri": uri}).registry.tracking_uri == uri
+
+
+@given(
+    st.sampled_from(["sqlite:///:memory:", "sqlite:///x?mode=memory", "sqlite:///folder/"])
+    | st.sampled_from(["sqlite://", "sqlite:///", "sqlite:x", "sqlite:///file::memory:?uri=true"])
+    | st.sampled_from(["postgresql://", "postgresql:x", "mysql://u:secret@h/x", "x", ""])
+    | st.sampled_from(["http:/x", "http://", "http://h:99999", "http://[", "https://:80"])
+)
+def test_no_registry(uri: str) -> None:
+    with pytest.raises(SettingsError, match=r"registry\.tracking_uri") as error:
+        load(PARAMS, {"registry.tracking_uri": uri})
+    assert "secret" not in str(error.value)
+
+
+def test_a_number_that_python_does_not_write_out() -> None:
+    with pytest.raises(SettingsError, match=r"training\.updates = a number of about 5000 digits"):
+        load(PARAMS, {"training.updates": 10**5000})
+
+
+def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "a\0b", tmp_path / ("x" * 5000), tmp_path / "file" / "x"):
+        (tmp_path / "file").touch()
+        with pytest.raises(SettingsError) as error:
+            load(path)
+        assert len(str(error.value)) < 500
 
 
 def test_settings_cannot_be_changed() -> None:

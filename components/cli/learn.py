@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from components.cli.options import read_settings, settings_options
+from components.cli.options import SEED, read_settings, settings_options
 from components.schedulers.names import LEARNED_SCHEDULERS
 from components.storage.lock import only_one
 from components.tasks.names import TASKS
@@ -17,9 +17,11 @@ from components.tasks.names import TASKS
 @click.option("--scheduler", type=click.Choice(LEARNED_SCHEDULERS), required=True)
 @click.option("--task", type=click.Choice(TASKS), help="For what.  [default: params.yaml's]")
 @click.option(
-    "--episodes", type=click.IntRange(1), help="Trainings to learn from.  [default: rl 32, gns 30]"
+    "--episodes",
+    type=click.IntRange(1, 10_000),  # each is a training
+    help="Trainings to learn from.  [default: rl 32, gns 30]",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 def learn_command(
     params: Path,
     overrides: tuple[str, ...],

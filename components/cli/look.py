@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from components.cli.options import read_settings, settings_options
+from components.cli.options import check_folder, read_settings, settings_options
 
 
 @click.command("tasks")
@@ -31,6 +31,7 @@ def tasks_command() -> None:
 )
 def plot_command(histories: tuple[Path, ...], out: Path) -> None:
     """Draw train loss, validation metric and learning rate of HISTORIES (.parquet) as SVG."""
+    check_folder(out.parent)
     from components.evaluation.figures import histories_over_training  # numpy, matplotlib
     from components.training.history import read_history
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from components.cli.errors import run
 from components.cli.learn import learn_command
 from components.cli.look import plot_command, report_command, table_command, tasks_command
 from components.cli.nightly import (
@@ -51,22 +50,6 @@ for command in (
     cli.add_command(command)
 
 
-def expected_errors() -> tuple[type[BaseException], ...]:
-    """Errors whose message is meant for the user: shown as one line, without a traceback."""
-    return (ValueError, LookupError, RuntimeError, OSError)
-
-
 def main() -> None:
     """Entry point of `lode`."""
-    try:
-        cli(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except expected_errors() as error:
-        if not type(error).__module__.startswith("components."):
-            raise
-        click.echo(f"lode: {error}", err=True)
-        sys.exit(1)
+    run(cli, "lode", said_by="lode")

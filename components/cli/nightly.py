@@ -76,7 +76,12 @@ def versions_command(params: Path, overrides: tuple[str, ...]) -> None:
 
 @click.command("rollback")
 @settings_options
-@click.option("--to", type=int, metavar="VERSION", help="Which version.  [default: the one before]")
+@click.option(
+    "--to",
+    type=click.IntRange(1),
+    metavar="VERSION",
+    help="Which version.  [default: the one before]",
+)
 @click.option("--why", default="", help="The reason, kept in the tags of the version that is left.")
 def rollback_command(params: Path, overrides: tuple[str, ...], to: int | None, why: str) -> None:
     """Move the alias `champion` back to the version before it (or --to VERSION).

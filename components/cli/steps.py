@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.cli.options import read_settings, settings_options
+from components.cli.options import (
+    RATE,
+    SEED,
+    check_folder,
+    read_settings,
+    refuse_given,
+    settings_options,
+)
 from components.schedulers.names import SCHEDULERS
 from components.steps.pipeline import PIPELINE
 from components.steps.step import Step
@@ -45,10 +52,8 @@ def train_command(step: Step) -> click.Command:
     @settings_options
     @click.option("--scheduler", type=click.Choice(SCHEDULERS), help="Train one network under it.")
     @click.option("--task", type=click.Choice(TASKS), help="What to train.  [default: params.yaml]")
-    @click.option(
-        "--peak-lr", type=float, help="Peak (or initial) lr.  [default: the sweep's best]"
-    )
-    @click.option("--seed", type=int, default=0, show_default=True)
+    @click.option("--peak-lr", type=RATE, help="Peak (or initial) lr.  [default: the sweep's best]")
+    @click.option("--seed", type=SEED, default=0, show_default=True)
     @click.option(
         "--out",
         type=click.Path(file_okay=False, path_type=Path),
@@ -56,7 +61,9 @@ def train_command(step: Step) -> click.Command:
         show_default=True,
         help="Folder for its history and weights.",
     )
+    @click.pass_context
     def command(
+        context: click.Context,
         params: Path,
         overrides: tuple[str, ...],
         scheduler: str | None,
@@ -67,7 +74,13 @@ def train_command(step: Step) -> click.Command:
     ) -> None:
         settings, workspace = read_settings(params, overrides, task)
         if scheduler is None:
+            refuse_given(
+                context,
+                ("peak_lr", "seed", "out"),
+                "only with --scheduler, for one network; the step trains what params.yaml says",
+            )
             return run_step(step, settings, workspace)
+        check_folder(out)
         from components.runs.single import single_run  # torch
 
         click.echo(single_run(settings, workspace, scheduler, peak_lr, seed, out))

@@ -17,6 +17,7 @@ import pandas as pd
 from components.evaluation import figures
 from components.evaluation.accuracy import scheduler_entry
 from components.evaluation.errors import EvaluationError
+from components.evaluation.metric import Metric
 from components.evaluation.notes import notes
 from components.evaluation.page import write_page
 from components.evaluation.ranking import best_configuration, configurations
@@ -102,10 +103,12 @@ def evaluate(
         row: scheduler_entry(own, reference, _price(own[0], searched[row]))
         for row, own in rows.items()
     }
+    metric = Metric.of([*used, *sweep])
     found = Evaluation(
         schema=SCHEMA_VERSION,
         task=task,
-        metric="accuracy",
+        metric=metric.name,
+        percent=metric.percent,
         setup=_setup(used[0], seeds),
         best_baseline=best,
         schedulers=entries,

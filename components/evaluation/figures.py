@@ -24,6 +24,7 @@ from components.evaluation.drawing import (
     percent_of_training,
     progress,
 )
+from components.evaluation.metric import Metric
 from components.evaluation.notation import configuration
 from components.evaluation.result_tables import ranked
 from components.evaluation.results import Evaluation, PilotResult
@@ -37,6 +38,8 @@ from components.training.history import History
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ACCURACY = Metric()
+
 
 def draw(
     evaluation: Evaluation, rows: Rows, trajectories: Trajectories | None, folder: Path
@@ -48,24 +51,24 @@ def draw(
     """
     for old in folder.glob("*.svg"):
         old.unlink()
-    best, order = evaluation.best_baseline, ranked(evaluation)
+    best, order, metric = evaluation.best_baseline, ranked(evaluation), evaluation.shown
     learning_rates(rows, best, folder / "learning_rates.svg")
     for column in ("train_loss", "val_metric"):
-        curves(rows, column, best, folder / f"{column}.svg")
+        curves(rows, column, best, folder / f"{column}.svg", metric)
     tests = {row: list(evaluation.schedulers[row].test_by_seed.values()) for row in order}
-    test_metrics(tests, best, folder / "test.svg")
+    test_metrics(tests, best, folder / "test.svg", metric)
     sharpness = {row: [run.meta.get("sharpness") for run in rows[row]] for row in order}
     values = {row: [one["lambda_max"] for one in all_ if one] for row, all_ in sharpness.items()}
     if any(values.values()):
         sharpnesses(values, best, folder / "sharpness.svg")
     if evaluation.pilots:
         plans(evaluation.pilots, folder / "plans.svg")
-    expectations(rows[LODE], folder / "expectations.svg")
-    sweep_overview(evaluation.sweep.configurations, folder / "sweep.svg")
+    expectations(rows[LODE], folder / "expectations.svg", metric)
+    sweep_overview(evaluation.sweep.configurations, folder / "sweep.svg", metric)
     if trajectories:
         for share, (observed, predicted) in trajectories.predicted.items():
             path = folder / f"trajectories_{share}.svg"
-            trajectory(trajectories.history, predicted, observed, path)
+            trajectory(trajectories.history, predicted, observed, path, metric)
 
 
 def learning_rates(rows: Mapping[str, Sequence[History]], best_baseline: str, path: Path) -> None:
@@ -109,7 +112,7 @@ def plans(pilots: PilotResult, path: Path) -> None:
         legend_above(axes)
 
 
-def expectations(runs: Sequence[History], path: Path) -> None:
+def expectations(runs: Sequence[History], path: Path, metric: Metric = ACCURACY) -> None:
     """What each LODE run's decisions expected of the plan in force; nothing without decisions."""
     told = [
         (history, [d for d in history.meta.get("decisions") or [] if d["predicted"] is not None])
@@ -121,16 +124,20 @@ def expectations(runs: Sequence[History], path: Path) -> None:
     with figure(path, WIDE, 3.0) as axes:
         for history, decisions in told:
             x = [100 * d["point"] / history.meta["points"] for d in decisions]
-            y = [100 * d["predicted"] for d in decisions]
+            y = [metric.factor * d["predicted"] for d in decisions]
             axes.plot(x, y, color=RED, linewidth=0.8, alpha=0.6)
             moved = [i for i, d in enumerate(decisions) if d["kept"] is None]
             axes.plot([x[i] for i in moved], [y[i] for i in moved], "o", color=RED, markersize=3)
         percent_of_training(axes)
-        axes.set_ylabel("predicted final\nvalidation accuracy (%)")
+        axes.set_ylabel(metric.axis("predicted final\nvalidation"))
 
 
 def curves(
-    rows: Mapping[str, Sequence[History]], column: str, best_baseline: str, path: Path
+    rows: Mapping[str, Sequence[History]],
+    column: str,
+    best_baseline: str,
+    path: Path,
+    shown: Metric = ACCURACY,
 ) -> None:
     """`train_loss` or `val_metric` over training: mean and ± 1 std band per row of the table.
 
@@ -143,14 +150,16 @@ def curves(
             completed = [h for h in rows[name] if h.completed]
             if not completed:
                 continue
-            band = _band(np.stack([h.points[column].to_numpy() for h in completed]), metric)
+            values = np.stack([h.points[column].to_numpy() for h in completed])
+            band = _band(values, shown if metric else None)
             _plot_band(axes, name, progress(completed[0]), band, styles[name], best_baseline)
             late += [*band[0][len(band[0]) // 4 :]]
         if metric:
-            axes.set_ylabel("validation accuracy (%)")
+            axes.set_ylabel(shown.axis("validation"))
             # the first quarter's climb would flatten the differences that matter
             bottom, top = axes.get_ylim()
-            axes.set_ylim(max(0.0, min(late, default=bottom)), min(100.0, top))
+            lowest, highest = (0.0, 100.0) if shown.percent else (-np.inf, np.inf)
+            axes.set_ylim(max(lowest, min(late, default=bottom)), min(highest, top))
         else:
             axes.set_ylabel("training loss")
             axes.set_yscale("log")
@@ -158,10 +167,10 @@ def curves(
         legend_above(axes)
 
 
-def _band(values: np.ndarray, metric: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _band(values: np.ndarray, metric: Metric | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Low, mean and high (T,) of values (runs, T); of the logarithm where it is no metric."""
     # a band of ± 1 std of the logarithm stays positive on a log axis
-    values = 100 * values if metric else np.log(np.maximum(values, 1e-12))
+    values = metric.factor * values if metric else np.log(np.maximum(values, 1e-12))
     mean, std = values.mean(axis=0), values.std(axis=0, ddof=1 if len(values) > 1 else 0)
     if metric:
         return mean - std, mean, mean + std
@@ -189,12 +198,16 @@ def _plot_band(
     axes.fill_between(x, low, high, color=look.color, alpha=alpha, linewidth=0)
 
 
-def test_metrics(values: Mapping[str, Sequence[float | None]], best: str, path: Path) -> None:
+def test_metrics(
+    values: Mapping[str, Sequence[float | None]], best: str, path: Path, metric: Metric = ACCURACY
+) -> None:
     """Final test metric of every run, with the mean and its 95 % interval; rows as given."""
-    shown = {row: [100 * v for v in found if v is not None] for row, found in values.items()}
+    shown = {
+        row: [metric.factor * v for v in found if v is not None] for row, found in values.items()
+    }
     with figure(path, COLUMN, 0.9 + 0.5 * len(shown)) as axes:
         _strips(axes, shown, looks(list(shown), best))
-        axes.set_xlabel("test accuracy (%)")
+        axes.set_xlabel(metric.axis("test"))
 
 
 def sharpnesses(values: Mapping[str, Sequence[float]], best: str, path: Path) -> None:
@@ -210,7 +223,13 @@ def sharpnesses(values: Mapping[str, Sequence[float]], best: str, path: Path) ->
             axes.set_xscale("log")
 
 
-def trajectory(history: History, predicted: np.ndarray, observed: int, path: Path) -> None:
+def trajectory(
+    history: History,
+    predicted: np.ndarray,
+    observed: int,
+    path: Path,
+    shown: Metric = ACCURACY,
+) -> None:
     """A run as it was and as the LODE predicts it from its first points (paper, Figure 2).
 
     Args:
@@ -221,13 +240,13 @@ def trajectory(history: History, predicted: np.ndarray, observed: int, path: Pat
     panels = (
         ("train_loss", "training loss", predicted[:, 0]),
         ("lr", "learning rate", predicted[:, 2]),
-        ("val_metric", "val. accuracy (%)", 100 * predicted[:, 1]),
+        ("val_metric", shown.axis("val."), shown.factor * predicted[:, 1]),
     )
     x, dashed = progress(history), {"color": ORANGE, "linestyle": "--"}
     with figure(path, COLUMN, 5.0, nrows=3, sharex=True) as all_axes:
         for axes, (column, name, expected) in zip(all_axes, panels, strict=True):
             metric = column == "val_metric"
-            truth = (100 if metric else 1) * history.points[column].to_numpy()
+            truth = (shown.factor if metric else 1) * history.points[column].to_numpy()
             axes.axvspan(0, x[observed - 1], color="#eceff2", linewidth=0)
             axes.plot(x, truth, color=INK, linewidth=1.6, label="observed")
             axes.plot(x, expected, linewidth=1.6, label="LODE's prediction", **dashed)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from components.evaluation.metric import Metric
 from components.evaluation.notation import configuration
 from components.evaluation.results import Evaluation, SchedulerEntry
 from components.schedulers.names import FINER_SEARCH, LODE, label
 
 # A mean that falls by more than this from best to last point is no noise of the best point.
 COLLAPSE = 0.05
+COLLAPSE_OF_VALUE = 0.1  # the same for a metric that is no share, relative to its size
 
 
 def notes(evaluation: Evaluation) -> list[str]:
@@ -18,7 +20,7 @@ def notes(evaluation: Evaluation) -> list[str]:
     shared = finer_search_shares(evaluation)
     if shared:
         del entries[FINER_SEARCH]  # what is to be said of its runs is said of the other row
-    found = [*_kept(entries), *_diverged(entries), *_collapsed(entries)]
+    found = [*_kept(entries), *_diverged(entries), *_collapsed(entries, evaluation.shown)]
     if shared:
         entry = evaluation.schedulers[shared]
         found.append(
@@ -82,13 +84,17 @@ def _diverged(entries: dict[str, SchedulerEntry]) -> Iterator[str]:
             )
 
 
-def _collapsed(entries: dict[str, SchedulerEntry]) -> Iterator[str]:
+def _collapsed(entries: dict[str, SchedulerEntry], metric: Metric) -> Iterator[str]:
     for row, entry in entries.items():
         best, last = entry.validation.mean, entry.final_validation.mean
-        if best is not None and last is not None and best - last > COLLAPSE:
+        if best is None or last is None:
+            continue
+        much = COLLAPSE if metric.percent else COLLAPSE_OF_VALUE * max(abs(best), abs(last))
+        if best - last > much:
+            low, high = (f"{metric.value(value, 1)}{metric.sign}" for value in (last, best))
             yield (
-                f"The {label(row)} runs end at {100 * last:.1f} % validation accuracy, far below "
-                f"the {100 * best:.1f} % of their best points, whose weights the table reports."
+                f"The {label(row)} runs end at {low} validation {metric.name}, far below the "
+                f"{high} of their best points, whose weights the table reports."
             )
 
 

@@ -25,7 +25,7 @@ _BLOCK = 2  # tasks side by side in a terminal, so that lines stay within 80 col
 
 
 def overview(evaluations: Mapping[str, Evaluation], *, markdown: bool = False) -> str:
-    """Table 1 (test metric in %, mean ± std over seeds), as text or Markdown.
+    """Table 1 (test metric, shares in %, mean ± std over seeds), as text or Markdown.
 
     Args:
         evaluations: by task; tasks of the paper that are not among them say "not run".
@@ -44,7 +44,14 @@ def overview_table(evaluations: Mapping[str, Evaluation]) -> Table:
     found = [evaluations.get(task) for task in tasks]
     rows = [(label(row), *(_cell(one, row) for one in found)) for row in _rows(evaluations)]
     seeds = ("seeds", *(str(len(one.setup.seeds)) if one else "" for one in found))
-    return Table.of(("Scheduler", *(COLUMNS.get(task, task) for task in tasks)), [*rows, seeds])
+    titles = [_title(task, one) for task, one in zip(tasks, found, strict=True)]
+    return Table.of(("Scheduler", *titles), [*rows, seeds])
+
+
+def _title(task: str, evaluation: Evaluation | None) -> str:
+    """The task's, and what is shown where that is no share."""
+    title = COLUMNS.get(task, task)
+    return title if evaluation is None or evaluation.percent else f"{title} ({evaluation.metric})"
 
 
 def _rows(evaluations: Mapping[str, Evaluation]) -> list[str]:
@@ -60,5 +67,4 @@ def _cell(evaluation: Evaluation | None, row: str) -> str:
         return NOT_RUN
     if entry.test.mean is None:
         return "diverged"
-    spread = "" if entry.test.std is None else f" ± {100 * entry.test.std:.1f}"
-    return f"{100 * entry.test.mean:.1f}{spread}"
+    return evaluation.shown.spread(entry.test, digits=1) if evaluation else NOT_RUN

@@ -11,12 +11,12 @@ from components.evaluation import wording
 from components.evaluation.captions import Caption, figure_captions, table_captions
 from components.evaluation.notation import unbroken
 from components.evaluation.result_tables import (
-    TEST,
     best_rows,
     comparison_table,
     error_table,
     ranked,
     result_table,
+    test_column,
 )
 from components.evaluation.results import Evaluation
 from components.schedulers.names import LODE
@@ -57,7 +57,7 @@ def render(evaluation: Evaluation, figures: Path) -> str:
         columns=results.columns,
         results=list(zip(ranked(evaluation), results.records(), strict=True)),
         own_row=LODE,
-        test_column=TEST,
+        test_column=test_column(evaluation.shown),
         bold=alike,
         bold_note=wording.bold(alike),
         comparisons=comparison_table(evaluation),

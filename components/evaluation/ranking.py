@@ -66,8 +66,8 @@ def configurations(sweep: Sequence[History]) -> list[Configuration]:
     worst = worst_validation(sweep)
     if worst is None:
         raise EvaluationError(
-            f"none of the {len(sweep)} sweep runs has logged a validation metric; "
-            "delete their histories and run `lode sweep` again"
+            f"none of the {len(sweep)} sweep runs has logged a validation metric: all diverged "
+            "before their first log point; lower sweep.peak_lrs and run `lode sweep`"
         )
     runs: dict[tuple[str, float | None], list[History]] = defaultdict(list)
     for history in sweep:

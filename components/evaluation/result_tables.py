@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import textwrap
 
+from components.evaluation.metric import Metric
 from components.evaluation.notation import (
     NONE,
     configuration,
-    interval,
     measured,
     p_value,
-    signed,
-    spread,
 )
 from components.evaluation.results import ErrorEntry, Evaluation, Price, SchedulerEntry
 from components.evaluation.tables import Table
@@ -33,13 +31,19 @@ TERMINAL = {
     SHARPNESS: "λₘₐₓ",
     SECONDS: "s/epoch",
 }
+# TEST and VALIDATION are those of an accuracy; `test_column` and `validation_column` of any metric.
 LEAST_NEEDED, WIDTH = ("s/epoch", "λₘₐₓ", RUNS), 80
-CHANNELS = {
-    "train_loss": "Training loss",
-    "log_lr": "Learning rate, log",
-    "val_metric": "Validation accuracy",
-}
 PARTS = {"held_out": "Runs held out of the fit", "fitted": "Runs of the fit"}
+
+
+def test_column(metric: Metric) -> str:
+    """`Test accuracy (%)`."""
+    return f"Test {metric.name}{metric.column}"
+
+
+def validation_column(metric: Metric) -> str:
+    """`Validation (%)`."""
+    return f"Validation{metric.column}"
 
 
 def ranked(evaluation: Evaluation) -> list[str]:
@@ -68,20 +72,22 @@ def best_rows(evaluation: Evaluation) -> list[str]:
 
 def result_table(evaluation: Evaluation) -> Table:
     """One row per scheduler, best test mean first."""
-    columns = (SCHEDULER, PEAK, TEST, VALIDATION, RUNS, SHARPNESS, SECONDS, SEARCH, COST)
-    rows = [_result(row, evaluation.schedulers[row]) for row in ranked(evaluation)]
+    metric = evaluation.shown
+    values = test_column(metric), validation_column(metric)
+    columns = (SCHEDULER, PEAK, *values, RUNS, SHARPNESS, SECONDS, SEARCH, COST)
+    rows = [_result(row, evaluation.schedulers[row], metric) for row in ranked(evaluation)]
     table = Table.of(columns, rows)
     measured_any = any(entry.sharpness.n for entry in evaluation.schedulers.values())
     return table if measured_any else table.without(SHARPNESS)
 
 
-def _result(row: str, entry: SchedulerEntry) -> tuple[str, ...]:
+def _result(row: str, entry: SchedulerEntry, metric: Metric) -> tuple[str, ...]:
     lost = f" (+ {entry.diverged} diverged)" if entry.diverged else ""
     return (
         label(row),
         _peak(row, entry),
-        spread(entry.test),
-        spread(entry.validation),
+        metric.spread(entry.test),
+        metric.spread(entry.validation),
         f"{entry.test.n}{lost}",
         measured(entry.sharpness),
         measured(entry.seconds_per_epoch),
@@ -106,34 +112,41 @@ def _price(price: Price) -> str:
 
 
 def comparison_table(evaluation: Evaluation) -> Table:
-    """LODE minus each other row, in percentage points; the best baseline and the finer search
-    first."""
+    """LODE minus each other row, shares in percentage points; the best baseline and the finer
+    search first."""
+    metric = evaluation.shown
     best, pairs = evaluation.best_baseline, evaluation.comparisons[LODE]
     order = sorted(pairs, key=lambda row: (row != best, row != FINER_SEARCH, row))
     rows = [
         (
             label(row) + (" (best on validation)" if row == best else ""),
-            NONE if (mean := pairs[row].mean) is None else signed(mean),
-            interval(pairs[row]),
+            NONE if (mean := pairs[row].mean) is None else metric.difference(mean),
+            metric.interval(pairs[row]),
             p_value(pairs[row]),
             str(pairs[row].n),
         )
         for row in order
     ]
-    return Table.of(("LODE minus", "Difference (points)", "95 % interval", "p", "Seeds"), rows)
+    difference = "Difference (points)" if metric.percent else "Difference"
+    return Table.of(("LODE minus", difference, "95 % interval", "p", "Seeds"), rows)
 
 
 def error_table(evaluation: Evaluation) -> Table:
     """The paper's Table A1, as far as the fit measured it; no rows where it did not."""
     fit = evaluation.lode.fit
     shares = fit.table_a1 if fit else {}
+    channels = {
+        "train_loss": "Training loss",
+        "log_lr": "Learning rate, log",
+        "val_metric": f"Validation {evaluation.metric}",
+    }
     parts = [part for part in PARTS if any(part in shown for shown in shares.values())]
     rows = [
         (
             f"{name} ({share.replace('%', ' %')})",
             *(_error(shown.get(part, {}).get(channel)) for part in parts),
         )
-        for channel, name in CHANNELS.items()
+        for channel, name in channels.items()
         for share, shown in shares.items()
     ]
     return Table.of(("Channel (share seen)", *(PARTS[part] for part in parts)), rows)
@@ -145,8 +158,10 @@ def _error(entry: ErrorEntry | None) -> str:
 
 def text_table(evaluation: Evaluation) -> str:
     """Headline, notes and result table as plain text of 80 columns, for the end of `make demo`."""
-    table = result_table(evaluation)
-    shown = {name: short for name, short in TERMINAL.items() if name in table.columns}
+    table, metric = result_table(evaluation), evaluation.shown
+    names = {test_column(metric) if name == TEST else name: of for name, of in TERMINAL.items()}
+    names[test_column(metric)] = f"Test{metric.column}"
+    shown = {name: short for name, short in names.items() if name in table.columns}
     table = table.select(shown)
     for column in LEAST_NEEDED:
         if table.width > WIDTH and column in table.columns:

@@ -1,14 +1,15 @@
 """What an evaluation found, typed: page, terminal, Prefect artifact and docs are drawn from it.
 
-No logic here, and plain types only, so that `dataclasses.asdict` gives the JSON of the files and a
-reader gives the objects back (components/steps/results.py). Accuracies and errors of accuracy are
-fractions, learning rates absolute, times seconds, costs trainings of N updates.
+Plain types only, so that `dataclasses.asdict` gives the JSON of the files and a reader gives the
+objects back (components/steps/results.py). Metrics and their errors are as histories have them
+(accuracies are fractions), learning rates absolute, times seconds, costs trainings of N updates.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from components.evaluation.metric import Metric
 from components.evaluation.ranking import Configuration
 from components.evaluation.statistics import PairedDifference, Summary
 
@@ -279,9 +280,11 @@ class Evaluation:
     """What evaluation.json holds: LODE compared with baselines on fresh seeds.
 
     Attributes:
+        metric, percent: what the metric is called, and whether it is a share shown in per cent.
         best_baseline: the row, finer search aside, whose configuration validated best.
         schedulers: by row, the LODE last.
-        comparisons: paired differences of test accuracy, `first - second`, by first and second row.
+        comparisons: paired differences of the test metric, `first - second`, by first and second
+            row.
         pilots, validation, trajectories: None where there were none.
         notes: what a reader must know before believing the table.
     """
@@ -300,3 +303,9 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
     pilots: PilotResult | None = None
     trajectories: TrajectoryEntry | None = None
+    percent: bool = True
+
+    @property
+    def shown(self) -> Metric:
+        """How the metric is called and written."""
+        return Metric(self.metric, self.percent)

@@ -18,31 +18,38 @@ from components.evaluation.drawing import (
     figure,
     legend_above,
 )
+from components.evaluation.metric import Metric
+from components.evaluation.notation import MINUS
 from components.evaluation.results import SweptConfiguration
 from components.schedulers.names import label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ACCURACY = Metric()
 GRID_LIMIT = 8  # more peak lrs than this were sampled, not laid out on a grid
 
 
-def sweep_overview(configurations: Sequence[SweptConfiguration], path: Path) -> None:
+def sweep_overview(
+    configurations: Sequence[SweptConfiguration], path: Path, metric: Metric = ACCURACY
+) -> None:
     """Validation metric of every configuration with a peak lr; the chosen ones are framed."""
     own = [c for c in configurations if c.peak_lr is not None]
     if len({c.peak_lr for c in own}) <= GRID_LIMIT:
-        _heatmap(own, path)
+        _heatmap(own, path, metric)
     else:
-        _sampled(own, path)
+        _sampled(own, path, metric)
 
 
-def _heatmap(configurations: Sequence[SweptConfiguration], path: Path) -> None:
+def _heatmap(configurations: Sequence[SweptConfiguration], path: Path, metric: Metric) -> None:
     names = sorted({c.scheduler for c in configurations}, key=label)
     rates = sorted({c.peak_lr for c in configurations if c.peak_lr is not None})
     grid = np.full((len(names), len(rates)), np.nan)
     for c in configurations:
         if c.peak_lr is not None and c.validation.mean is not None:
-            grid[names.index(c.scheduler), rates.index(c.peak_lr)] = 100 * c.validation.mean
+            grid[names.index(c.scheduler), rates.index(c.peak_lr)] = (
+                metric.factor * c.validation.mean
+            )
     # mostly for the better half, or a few broken configurations take all of the scale
     low, high = np.nanmedian(grid), np.nanmax(grid)
     with figure(path, WIDE, 0.8 + 0.5 * len(names)) as axes:
@@ -57,8 +64,8 @@ def _heatmap(configurations: Sequence[SweptConfiguration], path: Path) -> None:
         axes.invert_yaxis()
         for c in configurations:
             if c.peak_lr is not None and c.validation.mean is not None:
-                dark = 100 * c.validation.mean > low + 0.5 * (high - low)
-                _cell(axes, c, names.index(c.scheduler), rates.index(c.peak_lr), dark)
+                dark = metric.factor * c.validation.mean > low + 0.5 * (high - low)
+                _cell(axes, c, names.index(c.scheduler), rates.index(c.peak_lr), dark, metric)
         axes.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
         axes.set_yticks(np.arange(len(names)) + 0.5, [label(name) for name in names])
         axes.set_xlabel("peak learning rate")
@@ -67,15 +74,19 @@ def _heatmap(configurations: Sequence[SweptConfiguration], path: Path) -> None:
         axes.spines[:].set_visible(False)
 
 
-def _cell(axes: Axes, of: SweptConfiguration, row: int, column: int, dark: bool) -> None:
+def _cell(
+    axes: Axes, of: SweptConfiguration, row: int, column: int, dark: bool, metric: Metric
+) -> None:
     """The value, on a dark or a light ground, and the frame."""
     from matplotlib.patches import Rectangle
 
     lost = f"\n{of.diverged} diverged" if of.diverged else ""
+    mean = of.validation.mean or 0.0
+    value = f"{100 * mean:.1f}" if metric.percent else f"{mean:.3g}".replace("-", MINUS)
     axes.text(
         column + 0.5,
         row + 0.5,
-        f"{100 * (of.validation.mean or 0):.1f}{lost}",
+        value + lost,
         ha="center",
         va="center",
         linespacing=1.1,
@@ -87,16 +98,18 @@ def _cell(axes: Axes, of: SweptConfiguration, row: int, column: int, dark: bool)
         axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=RED, linewidth=2))
 
 
-def _sampled(configurations: Sequence[SweptConfiguration], path: Path) -> None:
+def _sampled(configurations: Sequence[SweptConfiguration], path: Path, metric: Metric) -> None:
     names = sorted({c.scheduler for c in configurations}, key=label)
     palette = [Look(BLUE, "-"), *(Look(*other) for other in OTHERS)]
     with figure(path, WIDE, 3.4) as axes:
         for i, name in enumerate(names):
-            own = [c for c in configurations if c.scheduler == name and c.validation.mean]
+            own = [
+                c for c in configurations if c.scheduler == name and c.validation.mean is not None
+            ]
             axes.errorbar(
                 [c.peak_lr for c in own],
-                [100 * (c.validation.mean or 0) for c in own],
-                [100 * (c.validation.std or 0) for c in own],
+                [metric.factor * (c.validation.mean or 0) for c in own],
+                [metric.factor * (c.validation.std or 0) for c in own],
                 linestyle="none",
                 marker="os^DvPX"[i % 7],
                 markersize=5,
@@ -106,5 +119,5 @@ def _sampled(configurations: Sequence[SweptConfiguration], path: Path) -> None:
             )
         axes.set_xscale("log")
         axes.set_xlabel("peak learning rate")
-        axes.set_ylabel("validation accuracy (%)")
+        axes.set_ylabel(metric.axis("validation"))
         legend_above(axes)

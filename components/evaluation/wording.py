@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from components.evaluation.metric import Metric
 from components.evaluation.notation import (
     NONE,
     configuration,
     count,
     duration,
-    interval,
     p_value,
-    percent,
     place,
     seeds,
-    signed,
     with_peak,
 )
 from components.evaluation.results import Evaluation, FitSummary, PilotResult, RankEntry
@@ -30,19 +28,19 @@ def headline(evaluation: Evaluation) -> str:
     difference = evaluation.comparisons[LODE][best]
     if difference.mean is None:
         return f"LODE and {name} have no seed in common that both completed: no comparison."
-    means = f"{percent(entry.test)} against {percent(reference.test)} % test accuracy"
-    evidence = f"{_evidence(difference)}, n = {difference.n} seeds"
+    metric = evaluation.shown
+    means = f"{metric.mean(entry.test)} against {metric.mean(reference.test)}{metric.sign}"
+    means += f" test {metric.name}"
+    evidence = f"{_evidence(difference, metric)}, n = {difference.n} seeds"
     decided = verdict(evaluation)
     if decided == "undecided":
         return (
             f"LODE and {name}, the best baseline on validation, cannot be told apart: "
-            f"{means}; difference {signed(difference.mean)} points ({evidence})."
+            f"{means}; difference {metric.difference(difference.mean)}{metric.points} ({evidence})."
         )
-    size, side = 100 * abs(difference.mean), "above" if decided == "better" else "below"
-    return (
-        f"LODE ends {size:.2f} points {side} {name}, the best baseline on validation: "
-        f"{means} ({evidence})."
-    )
+    side = "above" if decided == "better" else "below"
+    size = metric.size(difference.mean) + metric.points
+    return f"LODE ends {size} {side} {name}, the best baseline on validation: {means} ({evidence})."
 
 
 def verdict(evaluation: Evaluation) -> str:
@@ -53,9 +51,9 @@ def verdict(evaluation: Evaluation) -> str:
     return "better" if difference.mean > 0 else "worse"
 
 
-def _evidence(pair: PairedDifference) -> str:
+def _evidence(pair: PairedDifference, metric: Metric) -> str:
     """`95 % interval −0.01 to +0.25, p = 0.06`."""
-    reach, p = interval(pair), p_value(pair)
+    reach, p = metric.interval(pair), p_value(pair)
     shown = "no interval" if reach == NONE else f"95 % interval {reach}"
     if p == NONE:
         return f"{shown}, no p-value"
@@ -109,9 +107,9 @@ def lode(evaluation: Evaluation) -> list[str]:
             f"{count(held_out, 'run')} with other seeds held out."
         )
     if evaluation.pilots:
-        sentences += pilots(evaluation.pilots, evaluation.sweep.seconds)
+        sentences += pilots(evaluation.pilots, evaluation.sweep.seconds, evaluation.shown)
     sentences += [
-        _rank(found, among)
+        _rank(found, among, evaluation.shown)
         for found, among in (
             (fit.rank.held_out, "held-out runs"),
             (fit.rank.all, "runs, fitted ones included"),
@@ -128,15 +126,20 @@ def lode(evaluation: Evaluation) -> list[str]:
     return sentences
 
 
-def _rank(found: RankEntry, among: str) -> str:
+def _rank(found: RankEntry, among: str, metric: Metric) -> str:
     return (
         f"Shown the first 5 % of each of {found.of} {among}, it picks "
-        f"{place(found.rank)}: final validation accuracy "
-        f"{100 * found.metric:.2f} %, the best run's {100 * found.best:.2f} %."
+        f"{place(found.rank)}: final validation {metric.name} "
+        f"{metric.value(found.metric)}{metric.sign}, the best run's "
+        f"{metric.value(found.best)}{metric.sign}."
     )
 
 
-def pilots(found: PilotResult, sweep_seconds: float) -> list[str]:
+def pilots(
+    found: PilotResult,
+    sweep_seconds: float,
+    metric: Metric = Metric(),  # noqa: B008 (immutable)
+) -> list[str]:
     """What the pilots cost and what came of them."""
     budget, gain = found.budget, found.gain
     name = "the sweep's best schedule"
@@ -152,8 +155,9 @@ def pilots(found: PilotResult, sweep_seconds: float) -> list[str]:
     if gain.mean is None or gain.error is None:
         return [cost, f"The finalist diverged, so LODE's runs begin with {name}."]
     result = (
-        f"On {gain.n} seeds of its own the finalist gained {signed(gain.mean)} ± "
-        f"{100 * gain.error:.2f} points of validation accuracy over {name} (± one standard "
+        f"On {gain.n} seeds of its own the finalist gained {metric.difference(gain.mean)} ± "
+        f"{metric.size(gain.error)}{metric.points and metric.points + ' of'} validation "
+        f"{metric.name} over {name} (± one standard "
         "error), "
     )
     if found.adopted:
@@ -180,8 +184,8 @@ def sweep(evaluation: Evaluation) -> list[str]:
         sentences.append(text + ".")
     if found.diverged:
         sentences.append(
-            "In the choice of a peak learning rate a diverged run counts as the worst accuracy "
-            "any run of the sweep logged."
+            "In the choice of a peak learning rate a diverged run counts as the worst "
+            f"{evaluation.metric} any run of the sweep logged."
         )
     return sentences
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 
 from components.lode.errors import LODEError
 from components.training.run import SERIES
@@ -27,6 +28,7 @@ from components.training.run import SERIES
 LOSS, METRIC, LR = range(3)
 
 Series = TypeVar("Series", np.ndarray, torch.Tensor)
+Positive = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Channels:
     """
 
     loss_base: float
-    lr_offset: float
-    lr_range: tuple[float, float]
+    lr_offset: Positive
+    lr_range: tuple[Annotated[float, Ge(0)], Positive]
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    std: tuple[Positive, Positive, Positive]
 
     @classmethod
     def measure(cls, series: Sequence[np.ndarray]) -> Channels:
@@ -119,11 +121,3 @@ class Channels:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Channels:
-        """Inverse of `to_dict`, also after a round trip through JSON."""
-        plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
-        }
-        return cls(**plain)

@@ -46,6 +46,10 @@ ERROR_PENALTY = 100.0
 # At most so many log points carry the latents' path: several to a solver step, whose cubic needs no
 # more, and with T = 600 the update takes half the time.
 PATH_POINTS = 128
+# A held-out error beyond it is no fit: predicting the mean of every channel costs about 1 in
+# standardised units, short fits end between 0.1 and 2, and 10 is off by three standard deviations
+# everywhere. Fits that have run away end at thousands and more, or not finite.
+MOST_ERROR = 10.0
 RECIPE = 10  # raised when a change makes the same settings fit differently: old checkpoints void
 
 
@@ -83,7 +87,8 @@ def fit(
 
     Raises:
         LODEError: no usable history, several tasks or lengths, values that are not finite, a
-            held-out split that leaves nothing to fit, or a loss that is no longer finite.
+            held-out split that leaves nothing to fit, a loss that is no longer finite, or a fit
+            that ends far worse than predicting the mean would.
     """
     began = time.perf_counter()
     data = FitData.of(histories, pilots, settings.held_out_seeds)
@@ -101,6 +106,7 @@ def fit(
     with one_thread():
         training = _Training(config, settings, data, mu, Path(checkpoint or folder))
         training.run(progress)
+        training.check_worth()
         lode = training.best_model()
         summary = training.summary() | table_a1.report(lode, data.series, data.held_out)
     lode.config = replace(config, fit=summary)
@@ -159,6 +165,20 @@ class _Training:
                 self._check()
                 self._write()
                 show(self.done, self.errors[-1][1] if self.errors else math.nan)
+
+    def check_worth(self) -> None:
+        """
+        Raises:
+            LODEError: the best weights are far worse than predicting the mean (`MOST_ERROR`).
+        """
+        error, of = self.best_error, "held-out"
+        if error is None:  # no run is held out
+            error, of = self._error_on(self.fitted), "fitted"
+        if not error <= MOST_ERROR:
+            raise LODEError(
+                f"the fit has failed: its error on {of} runs is {error:.4g}, where predicting "
+                "their mean costs about 1; lower lode.fit.peak_lr or raise lode.fit.updates"
+            )
 
     def best_model(self) -> LODE:
         model = copy.deepcopy(self.model)
@@ -221,13 +241,13 @@ class _Training:
         if not len(self.judged):  # nothing to choose by: the last weights
             self.best_update, self.best = self.done, self._weights()
             return
-        error = self._held_out_error()
+        error = self._error_on(self.judged)
         self.errors.append([self.done, error])
         if self.best_error is None or error < self.best_error:
             self.best_update, self.best_error, self.best = self.done, error, self._weights()
 
     @torch.no_grad()
-    def _held_out_error(self) -> float:
+    def _error_on(self, runs: torch.Tensor) -> float:
         """Mean squared standardised error over windows of the lengths that matter."""
         points, mu = self.config.points, self.mu
         seen = (table_a1.window_points(share, points) for share in (*table_a1.OBSERVED, 1.0))
@@ -236,9 +256,9 @@ class _Training:
         total = 0.0
         for start, length in windows:
             part = slice(start, start + length)
-            times = self.times[part].expand(len(self.judged), -1)
-            z0 = self.model.encode(times, self.judged[:, part])
-            total += float((self.model.decode(z0, self.grid) - self.judged).square().mean())
+            times = self.times[part].expand(len(runs), -1)
+            z0 = self.model.encode(times, runs[:, part])
+            total += float((self.model.decode(z0, self.grid) - runs).square().mean())
         return total / len(windows)
 
     def _weights(self) -> dict[str, torch.Tensor]:

@@ -15,24 +15,20 @@ use share that grid, so it belongs to the model, as the depth of a residual netw
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from annotated_types import Ge, Gt
 from torch import nn
 
-from components.lode.errors import LODEError
+from components.lode import files
 from components.lode.opening import Opening
 from components.lode.settings import JudgeSettings
-from components.storage.files import atomic_path, write_text
+from components.storage.typed import MAY_BE_INFINITE, typed
 
 # Of a run, where it has so many log points: one Euler step each ranked unseen schedules as well as
 # the midpoint rule at twice the price (docs/research/scheduler.md, entry 3).
@@ -44,7 +40,8 @@ SPEED = 4.0
 # only swamp the state.
 FAR = 20.0
 WEIGHTS, CONFIG = "judge.safetensors", "judge.json"
-FORMAT = 1  # of judge.json; raised when an older reader could not make sense of it
+
+Positive = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -55,14 +52,14 @@ class Scales:
     magnifies differences among the best runs, which are what a schedule is chosen by.
     """
 
-    lr_offset: float
-    lr_top: float
+    lr_offset: Positive
+    lr_top: Positive
     loss_base: float
     ceiling: float
-    margin: float
-    lr: tuple[float, float]
-    loss: tuple[float, float]
-    metric: tuple[float, float]
+    margin: Positive
+    lr: tuple[float, Positive]
+    loss: tuple[float, Positive]
+    metric: tuple[float, Positive]
 
     @classmethod
     def measure(cls, lrs: np.ndarray, losses: np.ndarray, metrics: np.ndarray) -> Scales:
@@ -153,12 +150,12 @@ class JudgeConfig:
     """
 
     scales: Scales
-    members: int = JudgeSettings.members
-    width: int = 16
-    hidden: int = 32
-    error: float = math.inf
+    members: Annotated[int, Gt(0)] = JudgeSettings.members
+    width: Annotated[int, Gt(0)] = 16
+    hidden: Annotated[int, Gt(0)] = 32
+    error: Annotated[float, Ge(0), MAY_BE_INFINITE] = math.inf
     opening: Opening = Opening()
-    histories: int = 0
+    histories: Annotated[int, Ge(0)] = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As `judge.json` has it, where the opening's two forms are `plan` and `schedule`."""
@@ -168,13 +165,17 @@ class JudgeConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> JudgeConfig:
-        """Inverse of `to_dict`, also after a round trip through JSON."""
-        plain = {f.name: values[f.name] for f in fields(cls) if f.name != "opening"}
-        scales: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in plain["scales"].items()
-        }
-        plain["scales"] = Scales(**scales)
-        return cls(**plain, opening=Opening(tuple(values["plan"]), tuple(values["schedule"])))
+        """Inverse of `to_dict`, also after a round trip through JSON.
+
+        Raises:
+            DamagedError, LODEError: a field is missing, of another type or beyond its range.
+        """
+        plan = typed(tuple[Positive, ...], values.get("plan"), "plan")
+        schedule = values.get("schedule")
+        found: JudgeConfig = typed(
+            cls, {**values, "opening": {"table": plan, "schedule": schedule, "held": ()}}
+        )
+        return found
 
 
 class Judge(nn.Module):
@@ -290,52 +291,21 @@ class Judge(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write weights, then settings with their digest, each whole or not at all."""
-        tensors = {k: v.detach().contiguous() for k, v in self.state_dict().items()}
-        payload = save_tensors(tensors)
-        with atomic_path(Path(folder) / WEIGHTS) as temporary:
-            temporary.write_bytes(payload)
-        config = {"format": FORMAT, "weights_sha256": hashlib.sha256(payload).hexdigest()}
-        text = json.dumps(config | self.config.to_dict(), indent=1, sort_keys=True)
-        write_text(Path(folder) / CONFIG, text + "\n")
+        paths = {"weights": Path(folder) / WEIGHTS, "config": Path(folder) / CONFIG}
+        files.save(self, self.config.to_dict(), allow_nan=True, **paths)
 
     @classmethod
     def load(cls, folder: Path) -> Judge:
-        """Read what `save` wrote.
+        """Read what `save` wrote, in eval mode on the CPU.
 
         Raises:
-            LODEError: nothing there, damaged, or of another format or fit.
+            LODEError: nothing there, damaged, changed, or of another format or fit.
         """
-        folder = Path(folder)
-        try:
-            raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-            payload = (folder / WEIGHTS).read_bytes()
-            weights = load_tensors(payload)
-        except FileNotFoundError as error:
-            raise LODEError(f"{error.filename}: no such file; run `lode fit` first") from None
-        except (ValueError, SafetensorError) as error:
-            raise LODEError(f"{folder}: the judge is damaged ({error}); run `lode fit`") from None
-        known = isinstance(raw, dict) and raw.get("format") == FORMAT
-        if not known or raw.get("weights_sha256") != _sha256(payload):
-            raise LODEError(
-                f"{folder}: {CONFIG} and {WEIGHTS} are of another format or not of the same fit; "
-                "run `lode fit` again"
-            )
-        try:
-            with torch.random.fork_rng(devices=[]):  # a run that loads a judge keeps its own draws
-                judge = cls(JudgeConfig.from_dict(raw))
-            judge.load_state_dict(weights)
-        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise LODEError(
-                f"{folder / CONFIG}: not of this judge ({error}); run `lode fit` again"
-            ) from None
-        return judge.eval()
+        weights, config = Path(folder) / WEIGHTS, Path(folder) / CONFIG
+        return files.load(JudgeConfig.from_dict, cls, weights=weights, config=config)
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(x, dtype=self.start.dtype)
-
-
-def _sha256(payload: bytes) -> str:
-    return hashlib.sha256(payload).hexdigest()
 
 
 def _linear(members: int, inputs: int, outputs: int) -> nn.ParameterList:

@@ -6,30 +6,25 @@ Times run in units of the training length: log point p of T is t = p / T.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from annotated_types import Ge
 from torch import nn
 
-from components.lode import kernels
+from components.lode import files, kernels
 from components.lode.channels import LR, Channels
 from components.lode.errors import LODEError
 from components.lode.opening import Opening
 from components.lode.settings import ENCODERS, SOLVERS, Architecture
 from components.lode.solver import dense_output, dopri5, grid_steps, local_error
-from components.storage.files import atomic_path, write_text
+from components.storage.typed import typed
 
 WEIGHTS, CONFIG = "lode.safetensors", "config.json"
-FORMAT = 1  # of config.json; raised when an older reader could not make sense of it
 # The encoder's, over the stretch from the window's first observation back to t = 0, where nothing
 # was observed. Chosen, not tuned: the paper does not say.
 EULER_STEPS = 8
@@ -60,7 +55,7 @@ class LODEConfig(Architecture):
     reads_slope: bool = True
     task: str = ""
     histories_digest: str = ""
-    initial_schedule: tuple[float, ...] = ()
+    initial_schedule: tuple[Annotated[float, Ge(0)], ...] = ()
     fit: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,12 +79,19 @@ class LODEConfig(Architecture):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LODEConfig:
-        """Inverse of `to_dict`, also after a round trip through JSON."""
-        known = {f.name for f in fields(cls)}
-        plain = {key: value for key, value in values.items() if key in known}
-        plain["channels"] = Channels.from_dict(plain["channels"])
-        plain["initial_schedule"] = tuple(plain["initial_schedule"])
-        return cls(**plain)
+        """Inverse of `to_dict`, also after a round trip through JSON.
+
+        Raises:
+            DamagedError, LODEError: a field is missing, of another type or beyond its range.
+        """
+        # Of every LODE saved before they were written down.
+        found: LODEConfig = typed(cls, {"most_read": 50, "reads_slope": False, **values})
+        if len(found.initial_schedule) not in (0, found.points):
+            raise LODEError(
+                f"initial_schedule has {len(found.initial_schedule)} rates, not points = "
+                f"{found.points}"
+            )
+        return found
 
 
 class Encoder(nn.Module):
@@ -200,7 +202,13 @@ class LODE(nn.Module):
     def latents(self, z0: torch.Tensor, times: np.ndarray) -> torch.Tensor:
         """(B, K, latent) at `times` (K,) from the latent at t = 0. Equation 3."""
         if self.config.solver == "dopri5":
-            return dopri5(self.field, z0, times)
+            try:
+                return dopri5(self.field, z0, times)
+            except AssertionError as error:  # torchdiffeq's: underflow in dt, or too many steps
+                raise LODEError(
+                    f"dopri5 cannot follow the field ({error}), whose weights have grown too "
+                    "large: lower lode.fit.peak_lr, or take lode.solver rk4"
+                ) from None
         return dense_output(*self._nodes(z0, times), times, self.config.solver_steps)
 
     def decode_along(
@@ -273,86 +281,16 @@ class LODE(nn.Module):
         return self.decode_series(self.encode_series(times, series), at)
 
     def save(self, folder: Path) -> None:
-        """Write `lode.safetensors`, then `config.json`, each whole or not at all.
-
-        The config holds the weights' digest, so a crash between the two is seen by `load`.
-        """
-        weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        payload = save_tensors(weights)
-        folder = Path(folder)
-        with atomic_path(folder / WEIGHTS) as temporary:
-            temporary.write_bytes(payload)
-        config = {
-            "format": FORMAT,
-            "weights_sha256": hashlib.sha256(payload).hexdigest(),
-            **self.config.to_dict(),
-        }
-        text = json.dumps(config, indent=1, sort_keys=True, allow_nan=False)
-        write_text(folder / CONFIG, text + "\n")
+        """Write `lode.safetensors`, then `config.json`, each whole or not at all."""
+        config = self.config.to_dict()
+        files.save(self, config, weights=Path(folder) / WEIGHTS, config=Path(folder) / CONFIG)
 
     @classmethod
     def load(cls, folder: Path) -> LODE:
         """Read what `save` wrote, in eval mode on the CPU.
 
         Raises:
-            LODEError: nothing there, truncated, of another architecture, format or fit.
+            LODEError: nothing there, damaged, changed, or of another architecture, format or fit.
         """
-        folder = Path(folder)
-        raw = _read_config(folder / CONFIG)
-        payload, weights = _read_weights(folder / WEIGHTS)
-        with torch.random.fork_rng(devices=[]):  # a run that loads a LODE keeps its own draws
-            lode = cls(LODEConfig.from_dict(raw))
-        _check_shapes(folder / WEIGHTS, weights, lode.state_dict())
-        if hashlib.sha256(payload).hexdigest() != raw["weights_sha256"]:
-            raise LODEError(
-                f"{folder}: {WEIGHTS} and {CONFIG} are not of the same fit (one was interrupted "
-                "or replaced); run `lode fit` again"
-            )
-        lode.load_state_dict(weights)
-        return lode.eval()
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LODEError(f"{path}: no such file; run `lode fit` first") from None
-    except ValueError as error:
-        raise LODEError(f"{path}: not JSON ({error}); run `lode fit` again") from None
-    found = raw.get("format") if isinstance(raw, dict) else None
-    if found != FORMAT:
-        raise LODEError(
-            f"{path}: format {found!r}, this version reads {FORMAT}; run `lode fit` again"
-        )
-    # Of every LODE saved before they were written down.
-    raw.setdefault("most_read", 50)
-    raw.setdefault("reads_slope", False)
-    missing = {"weights_sha256", *(f.name for f in fields(LODEConfig))} - set(raw)
-    if missing:
-        raise LODEError(f"{path}: {sorted(missing)} missing; run `lode fit` again")
-    return raw
-
-
-def _read_weights(path: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
-    try:
-        payload = path.read_bytes()
-        return payload, load_tensors(payload)
-    except FileNotFoundError:
-        raise LODEError(f"{path}: no such file; run `lode fit` first") from None
-    except SafetensorError as error:
-        raise LODEError(
-            f"{path}: truncated or not safetensors ({error}); run `lode fit` again"
-        ) from None
-
-
-def _check_shapes(
-    path: Path, found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]
-) -> None:
-    for name in sorted(expected.keys() | found.keys()):
-        have = tuple(found[name].shape) if name in found else "nothing"
-        want = tuple(expected[name].shape) if name in expected else "nothing"
-        if have != want:
-            raise LODEError(
-                f"{path}: weights of another architecture: {name} is {have}, {CONFIG} asks for "
-                f"{want}; run `lode fit` again"
-            )
+        weights, config = Path(folder) / WEIGHTS, Path(folder) / CONFIG
+        return files.load(LODEConfig.from_dict, cls, weights=weights, config=config)

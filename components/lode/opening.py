@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.schedulers.parametric import learning_rate
+from components.lode.errors import LODEError
+from components.schedulers.parametric import PARAMETRIC, learning_rate
 from components.schedulers.plan import interpolate, parametric_table
 from components.training.run import log_steps
 
@@ -28,6 +29,26 @@ class Opening:
     table: tuple[float, ...] = ()
     schedule: tuple[()] | tuple[str, float] = ()
     held: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            LODEError: a rate is not a finite number, or negative (those of 0 become `lowest`); a
+                schedule that is needed is no parametric one, or has no positive peak.
+        """
+        for name, rates in (("plan", self.table), ("initial schedule", self.held)):
+            if len(rates) and not (min(rates) >= 0 and np.isfinite(rates).all()):
+                raise LODEError(
+                    f"the {name} has rates from {min(rates):g} to {max(rates):g}; they must be "
+                    "finite and not negative"
+                )
+        if self.schedule and not self.table:
+            name, peak = self.schedule
+            if name not in PARAMETRIC or not 0 < peak < np.inf:
+                raise LODEError(
+                    f"the plan is schedule {name[:40]!r} with peak {peak:g}; known, with a finite "
+                    f"and positive peak: {', '.join(PARAMETRIC)}"
+                )
 
     def __bool__(self) -> bool:
         """Whether there is anything to begin with."""

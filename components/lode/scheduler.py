@@ -123,13 +123,15 @@ class LODEScheduler(Scheduler):
         """Continue where `state_dict` was taken.
 
         Raises:
-            LODEError: the state is of a scheduler with other settings.
+            LODEError: the state is of a scheduler with other settings, or its plan is none.
         """
         if state["settings"] != self.settings:
             raise LODEError(
                 f"state of a scheduler with {state['settings']}, this one has {self.settings}"
             )
         plan = np.array(state["plan"], dtype=np.float64)
+        if plan.shape != self._plan.shape or not (np.isfinite(plan).all() and plan.min() > 0):
+            raise LODEError("the state's plan is not one of this run's length in positive rates")
         if not np.array_equal(plan, self._plan):
             self._follow(plan)
         self._observed = [[math.nan if v is None else v for v in row] for row in state["observed"]]

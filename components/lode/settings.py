@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from annotated_types import Ge, Gt
-
 Controller = Literal["default", "paper"]
 Encoder = Literal["ode-rnn", "gru"]
 Solver = Literal["rk4", "dopri5"]
@@ -20,6 +18,48 @@ CONTROLLERS: tuple[Controller, ...] = get_args(Controller)
 ENCODERS: tuple[Encoder, ...] = get_args(Encoder)
 SOLVERS: tuple[Solver, ...] = get_args(Solver)
 DEFAULT, PAPER = CONTROLLERS  # ours, and Algorithm 1 as printed
+
+
+class OutOfRangeError(ValueError):
+    """A number that no setting of its kind may have; the message says which may, and why."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a setting may have, both ends included, and why no others.
+
+    A field annotated with one is checked by pydantic, where somebody asks it to; whoever reads
+    such a number elsewhere, as an option of a command, calls `check`.
+    """
+
+    low: float
+    high: float
+    why: str
+
+    def check(self, value: float) -> float:
+        """The value.
+
+        Raises:
+            OutOfRangeError: it is outside, or not a number at all.
+        """
+        if not self.low <= value <= self.high:
+            raise OutOfRangeError(f"must be from {self.low} to {self.high}: {self.why}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        """Pydantic's hook, written out as it is so that a registered model needs no pydantic."""
+        check = {"type": "no-info", "function": self.check}
+        return {"type": "function-after", "schema": handler(source), "function": check}
+
+
+RATES = Range(1e-12, 1000, "a smaller rate moves no weight, a larger one leaves none finite")
+# PBT's members train with 1000 times the seed and more, which torch takes up to 2^63; Prefect's
+# form and JSON keep whole numbers up to 2^53.
+SEEDS = Range(0, 2**53 - 1, "whole numbers that JSON and torch keep exactly")
+POINTS = Range(10, 10_000, "log points: fewer show no shape, the LODE reads more one by one")
+
+_WIDTHS = Range(1, 1024, "the paper has 20; time and memory grow with the square")
+_UPDATES = Range(1, 10_000_000, "more take days, and the paper's fit has 4000")
 
 
 class Checked:
@@ -47,10 +87,10 @@ class Architecture(Checked):
     """
 
     encoder: Encoder = "ode-rnn"
-    latent: Annotated[int, Gt(0)] = 20
-    hidden: Annotated[int, Gt(0)] = 20
+    latent: Annotated[int, _WIDTHS] = 20
+    hidden: Annotated[int, _WIDTHS] = 20
     solver: Solver = "rk4"
-    solver_steps: Annotated[int, Ge(2)] = 32
+    solver_steps: Annotated[int, Range(2, 10_000, "with more, rounding outweighs the method")] = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +109,12 @@ class FitSettings(Checked):
         seed: of the first weights and the batches.
     """
 
-    updates: Annotated[int, Ge(1)] = 4000
-    batch_size: Annotated[int, Gt(0)] = 100
-    peak_lr: Annotated[float, Gt(0)] = 2e-2
-    path_penalty: Annotated[float, Ge(0)] = 0.01
-    held_out_seeds: Annotated[int, Ge(0)] = 1
-    seed: Annotated[int, Ge(0)] = 0
+    updates: Annotated[int, _UPDATES] = 4000
+    batch_size: Annotated[int, Range(1, 100_000, "runs, of which nobody has more")] = 100
+    peak_lr: Annotated[float, RATES] = 2e-2
+    path_penalty: Annotated[float, Range(0, 1e6, "with more, nothing else is fitted")] = 0.01
+    held_out_seeds: Annotated[int, Range(0, 999, "a sweep has at most 1000")] = 1
+    seed: Annotated[int, SEEDS] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +130,10 @@ class JudgeSettings(Checked):
         seed: of the first weights, the parts and the runs' weights.
     """
 
-    members: Annotated[int, Ge(2)] = 5
-    updates: Annotated[int, Gt(0)] = 800
-    peak_lr: Annotated[float, Gt(0)] = 5e-3
-    seed: Annotated[int, Ge(0)] = 0
+    members: Annotated[int, Range(2, 100, "one says no spread, each takes a fit")] = 5
+    updates: Annotated[int, _UPDATES] = 800
+    peak_lr: Annotated[float, RATES] = 5e-3
+    seed: Annotated[int, SEEDS] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +150,8 @@ class ControllerSettings(Checked):
             the plan.
     """
 
-    mu: Annotated[int, Ge(2)] = 5
-    n: Annotated[int, Gt(0)] = 30
-    sigma: Annotated[float, Ge(0)] = 0.15
-    horizon: Annotated[int, Gt(0)] | None = None
-    caution: Annotated[float, Ge(0)] = 1.0
+    mu: Annotated[int, Range(2, POINTS.high, "log points; one shows no slope")] = 5
+    n: Annotated[int, Range(1, 10_000, "each is decoded at every decision")] = 30
+    sigma: Annotated[float, Range(0, 1000, "a latent state is of size 1")] = 0.15
+    horizon: Annotated[int, Range(1, POINTS.high, "log points")] | None = None
+    caution: Annotated[float, Range(0, 1e12, "no gain is so large")] = 1.0

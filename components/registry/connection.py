@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
 import sqlite3
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from components.registry.database import LOCK_S, make_whole
 from components.registry.lazy import mlflow, sqlalchemy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 REACH_S = 5.0  # how long a server may take to say that it is there
-LOCK_S = 30.0  # how long another process may hold the database
 
 # MLflow's own defaults retry for minutes. Set before its import, and only where nobody chose.
 _ENVIRONMENT = {
@@ -29,6 +32,8 @@ _ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+_DATABASES = ("postgresql", "mysql", "mssql")  # those that MLflow knows beside SQLite
+_DRIVERS = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module and package differ
 _LOGGERS = ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")
 
 
@@ -42,13 +47,14 @@ def connect(tracking_uri: str) -> Iterator[MlflowClient]:
     """A client of the registry at `tracking_uri`, MLflow's fluent API set to the same inside.
 
     Raises:
-        RegistryError: database file not writable, server unreachable, schema of another MLflow
-            version; also instead of any MLflow or database error inside the block.
+        RegistryError: database file not writable, server unreachable, a driver that is not
+            installed, schema of another MLflow version; also instead of any MLflow or database
+            error inside the block.
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    _check_reachable(tracking_uri)
     with _quiet(), _fluent(tracking_uri):
+        _check_reachable(tracking_uri)
         try:
             yield mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
         except (
@@ -64,11 +70,14 @@ def _check_reachable(uri: str) -> None:
         _check_sqlite(uri)
     elif uri.startswith(("http://", "https://")):
         _check_server(uri)
+    elif uri.startswith(_DATABASES):
+        _check_driver(uri)
 
 
 def _check_sqlite(uri: str) -> None:
     path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
     try:
+        make_whole(path)
         # Taking the write lock tells a read-only file, folder or disk, and what is no database.
         database = sqlite3.connect(path, timeout=LOCK_S, isolation_level=None)
         try:
@@ -76,9 +85,10 @@ def _check_sqlite(uri: str) -> None:
             database.execute("ROLLBACK")
         finally:
             database.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+        said = getattr(error, "strerror", None) or getattr(error, "orig", None) or error
         raise RegistryError(
-            f"registry database {path} cannot be written ({error}); check the folder and its "
+            f"registry database {path} cannot be written ({said}); check the folder and its "
             "permissions, or set registry.tracking_uri to another place"
         ) from None
 
@@ -91,16 +101,36 @@ def _check_server(uri: str) -> None:
         pass  # it answers; what it refuses, MLflow will say
     except (urllib.error.URLError, OSError) as error:
         raise RegistryError(
-            f"registry {uri} is not reachable ({getattr(error, 'reason', error)}); start it with "
-            "`make serve`, or set registry.tracking_uri to one that runs, e.g. sqlite:///mlflow.db"
+            f"registry {shown(uri)} is not reachable ({getattr(error, 'reason', error)}); start it "
+            "with `make serve`, or set registry.tracking_uri to one that runs, e.g. sqlite:///mlflow.db"
         ) from None
+
+
+def _check_driver(uri: str) -> None:
+    try:
+        sqlalchemy.engine.make_url(uri).get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        module = str(error.name)
+        raise RegistryError(
+            f"registry {shown(uri)} needs the module {module}: run `pip install "
+            f"{_DRIVERS.get(module, module)}` in this environment, or set registry.tracking_uri "
+            "to another place, e.g. sqlite:///mlflow.db"
+        ) from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise RegistryError(_explain(uri, error)) from None
+
+
+def shown(uri: str) -> str:
+    """An address without its password, for messages."""
+    return re.sub(r"//[^/@]*@", "//…@", uri)[:120]
 
 
 def _explain(uri: str, error: Exception) -> str:
     first = str(error).strip().partition("\n")[0]
     if "out-of-date database schema" in str(error):
-        return f"registry {uri} is of another MLflow version: run `mlflow db upgrade {uri}`"
-    return f"registry {uri}: {first}"
+        command = f"mlflow db upgrade {shown(uri)}"
+        return f"registry {shown(uri)} is of another MLflow version: run `{command}`"
+    return f"registry {shown(uri)}: {first[:300]}"
 
 
 @contextmanager
@@ -142,17 +172,27 @@ def _fluent(uri: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def experiment_id(client: MlflowClient, name: str, artifact_root: Path | str | None) -> str:
+def experiment_id(
+    client: MlflowClient, name: str, artifact_root: Path | str | None, *, for_files: bool = False
+) -> str:
     """The experiment's id, created where it is missing.
 
-    `artifact_root` is where a database without a server keeps files (MLflow's own default is
-    `./mlruns` in the working directory); a server decides for itself.
+    Args:
+        artifact_root: where a database without a server keeps files (MLflow's own default is
+            `./mlruns` in the working directory); a server decides for itself.
+        for_files: files will be written. MLflow keeps absolute places, so that the experiment of a
+            workspace that was moved or copied still means the old place: then it is another one,
+            named after the place as well.
     """
+    place = None
+    if artifact_root is not None and not client.tracking_uri.startswith("http"):
+        place = Path(artifact_root).absolute()
     found = client.get_experiment_by_name(name)
+    if found and for_files and place and not inside(found.artifact_location, place):
+        name = f"{name} ({hashlib.sha256(str(place).encode()).hexdigest()[:8]})"
+        found = client.get_experiment_by_name(name)
     if found is None:
-        location = None
-        if artifact_root is not None and not client.tracking_uri.startswith("http"):
-            location = (Path(artifact_root).absolute() / name).as_uri()
+        location = None if place is None else (place / name).as_uri()
         # another process may be first: then its experiment is found below
         with suppress(mlflow.exceptions.MlflowException):
             return str(client.create_experiment(name, artifact_location=location))
@@ -163,3 +203,17 @@ def experiment_id(client: MlflowClient, name: str, artifact_root: Path | str | N
             "`mlflow gc` to be rid of it"
         )
     return str(found.experiment_id)
+
+
+def inside(location: str, folder: Path) -> bool:
+    """Whether a place where MLflow keeps files is in this folder; what is no local path is."""
+    path = local_path(location)
+    return path is None or path.resolve().is_relative_to(folder.resolve())
+
+
+def local_path(location: str) -> Path | None:
+    """The folder on this machine that a location means; None of one elsewhere."""
+    parts = urllib.parse.urlsplit(location)
+    if parts.scheme not in ("", "file") or parts.netloc not in ("", "localhost"):
+        return None
+    return Path(urllib.request.url2pathname(parts.path) if parts.scheme else location)

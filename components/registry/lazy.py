@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["mlflow", "sqlalchemy"]
+__all__ = ["db_utils", "mlflow", "sqlalchemy"]
 
 if TYPE_CHECKING:
     import mlflow
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     import mlflow.exceptions
     import mlflow.models
     import mlflow.pyfunc
+    import mlflow.store.db.utils as db_utils
     import mlflow.tracking._model_registry.utils
     import mlflow.tracking._tracking_service.utils
     import mlflow.types
+    import mlflow.types.schema
     import sqlalchemy
     import sqlalchemy.exc
 else:
@@ -33,3 +35,4 @@ else:
             return getattr(importlib.import_module(self._module), name)
 
     mlflow, sqlalchemy = _Lazy("mlflow"), _Lazy("sqlalchemy")
+    db_utils = _Lazy("mlflow.store.db.utils")

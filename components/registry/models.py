@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.lode.model import CONFIG, LODE
 from components.lode.settings import DEFAULT, ControllerSettings
 from components.registry.aliases import CHAMPION, make_champion
-from components.registry.connection import connect, experiment_id
-from components.registry.lazy import mlflow
+from components.registry.connection import RegistryError, connect, experiment_id, inside
+from components.registry.contents import FILES_DIGEST, check, download, files_digest, location
 from components.registry.lookup import by_alias, resolve, versions
-from components.registry.packaging import ARTIFACT, copy_weights, files, log_model
+from components.registry.packaging import copy_weights, files, holds, log_model, weights_in
 from components.registry.shipping import ship
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ _IDENTITY = ("weights_digest", "settings_digest", "code", "controller")
 @dataclass(frozen=True)
 class Registration:
     """A registered version. `uri`: `models:/<name>/<version>`; `run_id`: the MLflow run that
-    logged it; `tags`: its lineage."""
+    logged it; `tags`: its lineage; `location`: where `register` has its files, a local folder's
+    path or an address (empty where nobody looked)."""
 
     name: str
     version: int
     run_id: str
     uri: str
     tags: Mapping[str, str]
+    location: str = field(default="", compare=False)
 
 
 def model_name(task: str) -> str:
@@ -56,7 +59,9 @@ def register(
 ) -> Registration:
     """Register a fitted LODE; the same weights, settings and code are the same version.
 
-    The model is code and safetensors, nothing is pickled, and it carries the code it needs.
+    The model is code and safetensors, nothing is pickled, and it carries the code it needs. A
+    version whose files are gone, changed, or in another workspace is registered anew, with a
+    warning.
 
     Args:
         lode_dir: `models/lode/<task>`.
@@ -75,16 +80,18 @@ def register(
     defaults = {"controller": controller, **asdict(settings), "horizon": settings.horizon or 0}
     with tempfile.TemporaryDirectory() as scratch, connect(tracking_uri) as client:
         package = ship(Path(scratch) / "code")
+        weights = copy_weights(Path(lode_dir), Path(scratch) / "lode")
         lineage = {str(key): str(value) for key, value in tags.items()} | {
             "task": task,
-            "weights_digest": _digest(Path(lode_dir)),
+            "weights_digest": _digest(weights),
             "code": package.name,
             "controller": json.dumps(defaults, sort_keys=True),
         }
-        found = _same(client, name, lineage)
+        found = None
+        for same in _same(client, name, lineage):
+            found = found or _usable(client, same, weights, package, artifact_root)
         if found is None:
-            weights = copy_weights(Path(lode_dir), Path(scratch) / "lode")
-            experiment = experiment_id(client, name, artifact_root)
+            experiment = experiment_id(client, name, artifact_root, for_files=True)
             version_ = log_model(
                 name,
                 weights,
@@ -94,11 +101,12 @@ def register(
                 points=lode.config.points,
                 tags=lineage,
             )
+            lineage |= _content(client, client.get_model_version(name, str(version_)))
             found = _tag(client, name, version_, lineage)
         if promote:
             make_champion(client, name, int(found.version))
             found = client.get_model_version(name, found.version)
-        return as_registration(found)
+        return replace(as_registration(found), location=location(client, found))
 
 
 def champion(task: str, *, tracking_uri: str) -> Registration:
@@ -115,20 +123,24 @@ def champion(task: str, *, tracking_uri: str) -> Registration:
 def fetch(uri: str, *, tracking_uri: str, folder: Path | None = None) -> Path:
     """Copy a registered LODE's weights; `LODE.load` reads the folder that is returned.
 
+    All files of the version are compared with its tag `files_digest` first; a version from before
+    there was one is warned of once.
+
     Args:
         uri: `models:/lode-<task>@champion` or `models:/lode-<task>/3`.
         folder: where to; None: a new temporary folder, the caller's to remove.
 
     Raises:
-        RegistryError: unreachable, or no such model, version or alias; names what exists.
+        RegistryError: unreachable, no such model, version or alias (names what exists), or its
+            files are gone or not those that were registered.
     """
     with connect(tracking_uri) as client:
         found = resolve(client, uri)
         into = Path(folder or tempfile.mkdtemp(prefix="lode-"))
-        source = f"models:/{found.name}/{found.version}/artifacts/{ARTIFACT}"
         with tempfile.TemporaryDirectory() as scratch:
-            copied = mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=scratch)
-            return copy_weights(Path(copied), into)
+            copied = download(client, found, Path(scratch))
+            check(found, copied)
+            return copy_weights(weights_in(copied), into)
 
 
 def _digest(lode_dir: Path) -> str:
@@ -140,13 +152,56 @@ def _digest(lode_dir: Path) -> str:
     return total.hexdigest()
 
 
-def _same(client: MlflowClient, name: str, lineage: Mapping[str, str]) -> ModelVersion | None:
-    """The latest version of the same weights, settings and code that was registered whole."""
+def _same(client: MlflowClient, name: str, lineage: Mapping[str, str]) -> list[ModelVersion]:
+    """Versions of the same weights, settings and code that were registered whole, latest first."""
     keys = [k for k in _IDENTITY if k in lineage]
-    for found in reversed(versions(client, name)):
-        if all(found.tags.get(key) == lineage[key] for key in keys):
-            return found
-    return None
+    return [
+        found
+        for found in reversed(versions(client, name))
+        if all(found.tags.get(key) == lineage[key] for key in keys)
+    ]
+
+
+def _usable(
+    client: MlflowClient,
+    found: ModelVersion,
+    weights: Path,
+    package: Path,
+    artifact_root: Path | str | None,
+) -> ModelVersion | None:
+    """A version again if its files are there and as they should be, else None, and a warning.
+
+    One from before there was a digest of its files gets it, if they are what is registered now.
+    """
+    try:
+        place = location(client, found)
+        ours = None if artifact_root is None else Path(artifact_root).absolute()
+        if ours and client.tracking_uri.startswith("sqlite:") and not inside(place, ours):
+            raise RegistryError(
+                f"models:/{found.name}/{found.version} has its files in {place}, not in {ours}: "
+                "this folder was moved or copied"
+            )
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = download(client, found, Path(scratch))
+            if FILES_DIGEST in found.tags:
+                check(found, folder)
+                return found
+            if not holds(folder, weights, package):
+                raise RegistryError(
+                    f"models:/{found.name}/{found.version}: its files are not those of this LODE"
+                )
+        digest = _content(client, found)[FILES_DIGEST]
+        client.set_model_version_tag(found.name, found.version, FILES_DIGEST, digest)
+        return client.get_model_version(found.name, found.version)
+    except (RegistryError, OSError) as error:
+        warnings.warn(f"{error}; it is registered anew", stacklevel=3)
+        return None
+
+
+def _content(client: MlflowClient, found: ModelVersion) -> dict[str, str]:
+    """The tag that says what the files of a version are now."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return {FILES_DIGEST: files_digest(download(client, found, Path(scratch)))}
 
 
 def _tag(

@@ -14,6 +14,7 @@ import pandas as pd
 
 from components.lode import judge
 from components.lode.model import CONFIG, WEIGHTS
+from components.registry.contents import files_digest
 from components.registry.lazy import mlflow
 from components.training.run import SERIES
 
@@ -47,6 +48,26 @@ def copy_weights(lode_dir: Path, folder: Path) -> Path:
     for path in files(lode_dir):
         shutil.copyfile(path, folder / path.name)
     return folder
+
+
+def weights_in(model: Path) -> Path:
+    """Where a downloaded model has what `copy_weights` put into it."""
+    return model / "artifacts" / ARTIFACT
+
+
+def holds(model: Path, weights: Path, package: Path) -> bool:
+    """Whether a downloaded model has these weights and this code, and nothing else to run."""
+    described = (model / "MLmodel").read_text(encoding="utf-8", errors="replace")
+    pairs = (
+        (weights_in(model), weights),
+        (model / "code" / package.name, package),
+    )
+    return (
+        all(files_digest(ours) == files_digest(theirs) for theirs, ours in pairs)
+        and [path.name for path in (model / "code").iterdir()] == [package.name]
+        and (model / _PYFUNC.name).read_bytes() == _PYFUNC.read_bytes()
+        and "python_model:" not in described
+    )
 
 
 def log_model(
@@ -88,17 +109,21 @@ def log_model(
 
 
 def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
+    """The names and their meaning; what is a number, the model sees to itself: MLflow would refuse
+    whole numbers in a column of doubles, and 20.0 where it was told of 20."""
     column, parameter = mlflow.types.ColSpec, mlflow.types.ParamSpec
-    window = [column("double", name) for name in SERIES]
+    defaults = {
+        "points": points,
+        **{name: controller[name] for name in ("mu", "n", "horizon", "sigma", "caution")},
+        "seed": 0,
+    }
     params = [
-        parameter("points", "long", points),
-        *(parameter(name, "long", controller[name]) for name in ("mu", "n", "horizon")),
-        *(parameter(name, "double", float(controller[name])) for name in ("sigma", "caution")),
+        *(parameter(name, "double", float(value)) for name, value in defaults.items()),
         parameter("controller", "string", controller["controller"]),
-        parameter("seed", "long", 0),
     ]
+    anything = mlflow.types.schema.AnyType()
     return mlflow.models.ModelSignature(
-        inputs=mlflow.types.Schema([column("long", "point"), *window]),
+        inputs=mlflow.types.Schema([column(anything, name) for name in ("point", *SERIES)]),
         outputs=mlflow.types.Schema(
             [column("long", "point"), column("double", "lr"), column("boolean", "decided")]
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+COLUMNS = ("point", "train_loss", "val_metric", "lr")
+
 
 class LODEModel(PythonModel):
     """A window of a history in, the next learning rates out.
 
     Input: rows `point, train_loss, val_metric, lr`, consecutive log points of one run, ending at
-    the latest, t_*. All points since the start give exactly what `LODEScheduler` decides. Fewer
+    the latest, t_*; numbers of any kind, points whole ones; what is missing or not finite is taken
+    as not observed. All points since the start give exactly what `LODEScheduler` decides. Fewer
     do where they reach back over the window of the last decision: decisions are made at points μ,
     2μ, …, each on the μ points that end there. No rows: the start of a run.
 
@@ -33,7 +37,10 @@ class LODEModel(PythonModel):
     start were given: what it decides depends on the whole history.
 
     Parameters: `points` (T of the run), `controller` (`default` or `paper`), `mu`, `n`, `sigma`,
-    `horizon` (0: all that is left), `caution`, `seed`.
+    `horizon` (0: all that is left), `caution`, `seed`. 20.0 is 20.
+
+    Raises:
+        ValueError: names the column or parameter, and what is expected of it.
     """
 
     # MLflow would take type hints of `predict` for a schema and warns where there are none; the
@@ -51,8 +58,9 @@ class LODEModel(PythonModel):
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         settings = dict(params or {})
-        points = int(settings.pop("points"))
-        horizon = int(settings.pop("horizon")) or None
+        for name in ("points", "mu", "n", "horizon", "seed"):
+            settings[name] = _whole(settings[name], name)
+        points, horizon = settings.pop("points"), settings.pop("horizon") or None
         # One update per log point: `lr(p)` is then the rate that leads from point p to p + 1.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that N differs from the fit's, which it does not
@@ -65,12 +73,13 @@ class LODEModel(PythonModel):
                 **settings,
             )
         mu = scheduler.settings["mu"]
-        history = model_input.sort_values("point")
+        history = _numbers(model_input).sort_values("point")
         now = _latest(history, points, mu)
         values = history.set_index("point")[["train_loss", "val_metric", "lr"]]
         for point in range(1, now + 1):
             # Not observed: the plan goes on, as after observations that are not finite.
-            row = values.loc[point] if point in values.index else (np.nan, np.nan, np.nan)
+            seen = point in values.index
+            row: Any = values.loc[point] if seen else (np.nan, np.nan, np.nan)
             scheduler.observe(point, *(float(value) for value in row))
         ahead = range(now, min(now + mu, points))
         decided = bool(scheduler.decisions) and scheduler.decisions[-1]["kept"] is None
@@ -81,6 +90,38 @@ class LODEModel(PythonModel):
                 "decided": np.full(len(ahead), decided),
             }
         )
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise ValueError(f"parameter {name} is {str(value)[:60]!r}, not a whole number")
+    if not np.isfinite(value) or value != int(value):
+        raise ValueError(f"parameter {name} = {value} is not a whole number")
+    return int(value)
+
+
+def _numbers(given: Any) -> pd.DataFrame:
+    """The four columns as numbers, in the order given; `point` as int64, the others as float64."""
+    table = pd.DataFrame(given)
+    found = {}
+    for name in COLUMNS:
+        if name not in table:
+            raise ValueError(f"column {name!r} is missing; expected are {', '.join(COLUMNS)}")
+        column = table[name].to_numpy(dtype=object)
+        wrong = [v for v in column if not (pd.isna(v) is True or _is_number(v))]
+        if wrong:
+            raise ValueError(f"column {name!r} has {str(wrong[0])[:60]!r}, which is no number")
+        found[name] = np.array([np.nan if pd.isna(v) else v for v in column], dtype=np.float64)
+    point = found["point"]
+    odd = point[~(np.isfinite(point) & (point == np.round(point)))]
+    if len(odd):
+        raise ValueError(f"column 'point' has {odd[0]:g}; log points are whole numbers, 1 … T")
+    return pd.DataFrame({**found, "point": point.astype(np.int64)})
+
+
+def _is_number(value: Any) -> bool:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole or isinstance(value, float | np.floating | Decimal)
 
 
 def _latest(history: pd.DataFrame, points: int, mu: int) -> int:

@@ -47,7 +47,7 @@ from components.retraining.sources import (
 from components.settings import Settings
 from components.steps.step import StepResult
 from components.storage.workspace import Workspace
-from components.training.history import History, digest
+from components.training.history import DIVERGED, STOPPED, History, digest
 from components.validation.imported import Checked, check_runs
 
 ONE_IN = 5  # of our own later runs is held out
@@ -113,7 +113,7 @@ def _freeze(
         held_out=[f.history.run_id for f in held],
         histories_digest=seen,
         seeds=list(itertools.islice(fresh_seeds(seen, taken), settings.retraining.seeds)),
-        counts=_counts(sources, runs, checked, diverged=len(sources.runs) - len(completed)),
+        counts=_counts(sources, runs, checked),
     )
 
 
@@ -129,11 +129,13 @@ def _checked(completed: list[History], sources: Sources, settings: Settings) -> 
     )
 
 
-def _counts(sources: Sources, runs: list[FoundRun], checked: Checked, *, diverged: int) -> Counts:
+def _counts(sources: Sources, runs: list[FoundRun], checked: Checked) -> Counts:
     bad_files = [f"{name}: {reason}" for name, reason in sources.unreadable.items()]
+    status = Counter(found.history.meta["status"] for found in sources.runs)
     return Counts(
         by_source=dict(Counter(found.source for found in runs)),
-        diverged=diverged,
+        diverged=status[DIVERGED],
+        stopped=status[STOPPED],
         duplicates=sources.duplicates,
         skipped=dict(sources.skipped),
         quarantined=[*(bad.describe() for bad in checked.bad), *bad_files],
@@ -169,6 +171,7 @@ def _summary(night: Night) -> str:
     parts = [f"{number} {source}" for source, number in counts.by_source.items()]
     text = f"{len(night.files)} runs ({', '.join(parts)}), {len(night.held_out)} of them held out"
     text += f", {counts.diverged} diverged" if counts.diverged else ""
+    text += f", {counts.stopped} stopped early" if counts.stopped else ""
     text += f", {counts.duplicates} duplicates" if counts.duplicates else ""
     for reason, number in counts.skipped.items():
         text += f", {number} skipped ({reason})"

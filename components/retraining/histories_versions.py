@@ -150,7 +150,7 @@ def _all_files(workspace: Workspace, task: str) -> dict[str, Path]:
     for path in (path for folder in folders for path in sorted(folder.glob("*.parquet"))):
         try:
             files.setdefault(read_history(path).run_id, path)
-        except (HistoryError, KeyError):
+        except HistoryError:
             continue  # nobody learns from it either
     return files
 

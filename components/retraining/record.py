@@ -8,7 +8,8 @@ come since.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Literal
 
 from components.retraining.errors import RetrainingError
@@ -19,6 +20,7 @@ from components.steps.declared import learning_digest
 from components.storage.digests import text_digest
 from components.storage.files import write_text
 from components.storage.workspace import Workspace
+from components.training.facts import is_run_id
 from components.training.history import History, HistoryError, digest, read_history
 
 NIGHT, COMPARISON, RECORDS = "night.json", "comparison.json", "nightly.jsonl"
@@ -30,7 +32,8 @@ class Counts:
 
     Attributes:
         by_source: runs to learn from or held out, by the folder they are of.
-        diverged, duplicates: how many were left out.
+        diverged, duplicates: how many were left out. stopped: the same, of those that were stopped
+            early; 0 in records of earlier versions.
         skipped: how many were of another task, budget or data, by reason.
         quarantined: each bad run or file with its reasons.
     """
@@ -40,6 +43,7 @@ class Counts:
     duplicates: int
     skipped: dict[str, int]
     quarantined: list[str]
+    stopped: int = field(default=0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,15 @@ class Night:
     seeds: list[int]
     counts: Counts
     data_revision: str = ""
+
+    def __post_init__(self) -> None:
+        """A file that says otherwise counts as not there: ids and paths from it are used."""
+        ids = [*self.files, *self.sweep, *self.others, *self.held_out]
+        if not all(is_run_id(one) and one in self.files for one in ids):
+            raise ValueError("a run that has no id, or no file")
+        paths = map(PurePosixPath, self.files.values())
+        if any(path.is_absolute() or ".." in path.parts for path in paths):
+            raise ValueError("a file outside the workspace")
 
     @property
     def id(self) -> str:
@@ -179,7 +192,8 @@ def write_record(record: NightRecord, workspace: Workspace) -> None:
     """`nightly.json` is the last night; `nightly.jsonl` has one line for each."""
     line = json.dumps(plain(record), sort_keys=True, ensure_ascii=False, allow_nan=False)
     path = workspace.reports(record.task) / RECORDS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    lines = found.splitlines()
     last = parse_or_none(NightRecord, lines[-1]) if lines else None
     if last is None or last.night != record.night:  # else a kill came between
         write_text(path, "\n".join([*lines, line]) + "\n")

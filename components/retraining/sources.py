@@ -9,11 +9,13 @@ from pathlib import Path
 
 from components.runs.plan import sweep_plan
 from components.settings import Settings
+from components.storage.shown import shown
 from components.storage.workspace import Workspace
+from components.training.facts import printable
 from components.training.history import History, HistoryError, history_path, read_history
 from components.training.run import RunSpec
 from components.validation.accepted import accepted_histories
-from components.validation.tables import REQUIRED_META
+from components.validation.wording import listing
 
 SWEEP, PILOTS, IMPORTED = "sweep", "pilots", "imported"
 # What runs to learn from have in common. An import need not know of the last two.
@@ -37,7 +39,7 @@ class Sources:
     Attributes:
         runs: of this task, N and T, each run id once; diverged ones too.
         duplicates: how many were left out as their run id was there already.
-        skipped: how many were of another task, budget or data, by reason.
+        skipped: how many were of another task, budget or data, or a folder too deep, by reason.
         unreadable: why, by file name.
         seeds: of every readable run of the task, skipped ones too.
     """
@@ -56,14 +58,17 @@ def read_sources(settings: Settings, workspace: Workspace) -> Sources:
         ValidationError: no validated sweep; run `lode validate` first.
     """
     task = settings.task
+    folders = {
+        PILOTS: workspace.pilots(task),
+        "scheduled": workspace.scheduled(task),
+        "nightly": workspace.nightly(task),
+        IMPORTED: workspace.imported(task),
+    }
     asked = sweep_plan(settings, workspace).template.spec
     sources, seen = Sources(), set()
     for found in [
         *_sweep(settings, workspace),
-        *_folder(PILOTS, workspace.pilots(task), sources.unreadable),
-        *_folder("scheduled", workspace.scheduled(task), sources.unreadable),
-        *_folder("nightly", workspace.nightly(task), sources.unreadable),
-        *_folder(IMPORTED, workspace.imported(task), sources.unreadable),
+        *(run for name in folders for run in _folder(name, folders[name], sources.unreadable)),
     ]:
         history = found.history
         if history.meta["task"] == task:
@@ -76,6 +81,9 @@ def read_sources(settings: Settings, workspace: Workspace) -> Sources:
         else:
             seen.add(history.run_id)
             sources.runs.append(found)
+    deep = _too_deep(IMPORTED, folders[IMPORTED])
+    if deep:
+        sources.skipped[f"a folder too deep: {listing(deep, 3)}"] = len(deep)
     return sources
 
 
@@ -84,7 +92,7 @@ def _mismatch(history: History, asked: RunSpec) -> str:
     for key in SHARED:
         value = getattr(asked, key)
         if key in history.meta and history.meta[key] != value:
-            return f"{key} {history.meta[key]} instead of {value}"
+            return f"{key} {shown(history.meta[key])} instead of {value}"
     return ""
 
 
@@ -99,11 +107,13 @@ def _folder(source: str, folder: Path, unreadable: dict[str, str]) -> Iterator[F
     for path in sorted(folder.glob("*.parquet")):
         try:
             history = read_history(path)
-        except HistoryError as error:
-            unreadable[f"{source}/{path.name}"] = str(error).replace(f"{path}: ", "")
-            continue
-        missing = [key for key in REQUIRED_META if key not in history.meta]
-        if missing:
-            unreadable[f"{source}/{path.name}"] = f"metadata keys missing: {', '.join(missing)}"
+        except HistoryError as error:  # whatever is wrong with it
+            unreadable[f"{source}/{printable(path.name)}"] = error.problem
             continue
         yield FoundRun(history, source, path)
+
+
+def _too_deep(source: str, folder: Path) -> list[str]:
+    """Histories that nobody reads, as they do not lie in the folder itself."""
+    paths = sorted(path for path in folder.rglob("*.parquet") if path.parent != folder)
+    return [printable(f"{source}/{path.relative_to(folder)}") for path in paths]

@@ -8,7 +8,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from components.storage.files import write_text
 
@@ -19,7 +19,7 @@ def read_or_none(kind: type[T], path: Path) -> T | None:
     """What `write` wrote; None if it is missing, damaged, or lacks what a `kind` has."""
     try:
         return parse_or_none(kind, path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):
         return None
 
 
@@ -27,7 +27,7 @@ def parse_or_none(kind: type[T], text: str) -> T | None:
     """As `read_or_none`, of a file's content."""
     try:
         found: T = TypeAdapter(kind).validate_python(json.loads(text))
-    except (json.JSONDecodeError, ValidationError):
+    except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
         return None
     return found
 

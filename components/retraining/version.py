@@ -28,7 +28,7 @@ def record_version(settings: Settings, workspace: Workspace) -> StepResult:
     files = {run_id: workspace.root / path for run_id, path in night.files.items()}
     try:
         made = snapshot(workspace, task, f"{task}: {len(files)} runs, night {night.id}", files)
-    except VersioningError as error:
+    except (VersioningError, OSError) as error:
         summary = f"no version of the histories: {error}"
         return StepResult("record_version", False, summary, time.perf_counter() - started)
     save_night(replace(night, data_revision=made.revision), workspace, task)

@@ -20,7 +20,9 @@ from components.schedulers.pbt import Population, train_population
 from components.storage.files import atomic_path
 from components.tasks import catalog
 from components.tasks.datasets import Data
-from components.training.accelerated import contiguous
+from components.tasks.task import TaskError
+from components.tasks.trial import Place
+from components.training.accelerated import contiguous, on_device, precision
 from components.training.history import History, read_history, write_history
 from components.training.loop import Outcome, evaluate, train
 from components.training.scheduler import Scheduler
@@ -56,6 +58,11 @@ def execute_and_keep(job: Job, on_point: Callable[[Row], None] = lambda row: Non
 def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[History, Outcome]:
     """Do a run and return its history and the trained network; nothing is written."""
     spec, task = job.spec, catalog.get(job.spec.task)
+    if job.sharpness is not None and getattr(task.loss, "reduction", None) != "mean":
+        raise TaskError(
+            f"{task.name}: λ_max needs a loss module with reduction='mean', and the task's is "
+            f"{type(task.loss).__name__} without; give it one or set evaluation.sharpness to none"
+        )
     data = load_data(spec.task, job.data, spec.train_samples, str(pick_device(job.device)))
     scheduler = build(job)
     length = {"seed": spec.seed, "updates": spec.updates, "points": spec.points}
@@ -75,7 +82,8 @@ def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[H
 @functools.lru_cache(maxsize=2)
 def load_data(task: str, folder: Path, train_samples: int | None, device: str) -> Data:
     """A task's data on a device, kept for the next run of this process."""
-    return catalog.load_data(catalog.get(task), folder, train_samples).to(device)
+    place = Place(on_device, precision)
+    return catalog.load_data(catalog.get(task), folder, train_samples, device=device, place=place)
 
 
 def pick_device(name: str) -> torch.device:
@@ -86,13 +94,29 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"training.device = {name!r}, but this machine has {torch.cuda.device_count()} "
-            "CUDA devices; use auto or cpu"
-        )
+    try:
+        device = torch.device(name)
+    except RuntimeError:  # no word of torch's
+        raise DeviceError(f"training.device = {name[:80]!r}: use auto, cpu or cuda") from None
+    if device.type == "cuda":  # counted: a first use takes memory and seconds
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceError(
+                f"training.device = {name!r}, but this machine has {torch.cuda.device_count()} "
+                "CUDA devices; use auto or cpu"
+            )
+    elif device.type != "cpu":
+        _check_computes(device, name)
     return device
+
+
+def _check_computes(device: torch.device, name: str) -> None:
+    try:
+        torch.ones(1, device=device).sum().item()
+    except Exception:  # each kind of device has errors of its own
+        raise DeviceError(
+            f"training.device = {name!r}, which this machine or its torch does not have; use auto "
+            "or cpu"
+        ) from None
 
 
 def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[str, Any]:
@@ -109,6 +133,8 @@ def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[
         **asdict(spec),
         "status": outcome.status,
         "test_metric": test_metric,
+        "metric_name": task.metric_name,
+        "metric_percent": task.in_percent,
         "best_point": outcome.best_point,
         "best_val_metric": best["val_metric"] if best else None,
         "seconds_per_epoch": outcome.train_seconds / epochs if epochs else None,

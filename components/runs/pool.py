@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 from joblib import cpu_count
 
-from components.runs.execute import execute
+from components.runs.execute import execute, pick_device
 from components.runs.job import Job
 from components.training.history import History
 
@@ -34,6 +34,7 @@ def run_all(
     result does not depend on how many run beside it.
 
     Raises:
+        DeviceError: a job's device is not on this machine; before any process is started.
         WorkerDiedError: a worker was killed (out of memory?); call again to go on.
     """
     jobs = list(jobs)
@@ -45,7 +46,9 @@ def run_all(
             on_history(job, done[index])
     if todo:
         count = min(workers or cpu_count(), len(todo))  # which knows a container's quota, too
-        with _executor(count) as executor:
+        with _executor(count) as executor:  # whose processes start with the first job
+            for device in sorted({job.device for job in todo.values()}):
+                pick_device(device)
             futures = {executor.submit(execute, job): index for index, job in todo.items()}
             for future in as_completed(futures):
                 index = futures[future]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from components.storage.shown import shown
 from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import History, history_path, read_history
 
@@ -14,16 +15,18 @@ def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
     The folder may hold others: former settings', and what nightly retraining gathers.
 
     Raises:
-        WorkspaceError: not validated yet, or the report is damaged.
+        WorkspaceError: not validated yet, or the report of it is damaged.
     """
     path = workspace.validation(task)
-    if not path.exists():
-        raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return sorted([*found["accepted"], *(bad["run_id"] for bad in found["quarantined"])])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise WorkspaceError(f"{path}: damaged; run `lode validate` again") from None
+    except FileNotFoundError:
+        raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first") from None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise WorkspaceError(
+            f"{path}: not a validation report ({shown(error)}); run `lode validate` again"
+        ) from None
 
 
 def sweep_histories(task: str, workspace: Workspace) -> list[History]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
+from components.tasks.rates import rate_shares
 from components.training.scheduler import Scheduler, Training
 
 # Upstream has no bounds. A rate below 0 would climb, one of 0 could never grow again by a factor;
@@ -31,6 +32,10 @@ class HypergradientError(ValueError):
 
 class Hypergradient(Scheduler):
     """SGD-HD, SGDN-HD or Adam-HD, by the task's optimizer, with one rate for all parameters.
+
+    Where the optimizer's groups have different ones, group i's is r_i a, of fixed ratios r_i, and
+    the gradient with respect to a counts that: d below is then r_i d_i in group i. The range is
+    that of a, the first group's rate.
 
     d is what the optimizer multiplies by the rate: gradient (SGD), velocity (heavy ball), gradient
     + μ · velocity (Nesterov), m̂/(√v̂ + ε) (Adam), m̂/(√v̂ + ε) + λθ (AdamW). So weight decay counts,
@@ -66,6 +71,7 @@ class Hypergradient(Scheduler):
         device = training.data.device
         self._dtype = torch.float64 if device.type == "cpu" else torch.float32
         self._lr = torch.tensor(self._initial, dtype=self._dtype, device=device)
+        self._shares = rate_shares(self._optimizer)
         self._decayed: list[list[Tensor]] = []  # of SGD's update before, by group
         return self._optimizer
 
@@ -82,7 +88,10 @@ class Hypergradient(Scheduler):
         product, g_square, d_square = (torch.zeros_like(self._lr) for _ in range(3))
         for i, group in enumerate(self._optimizer.param_groups):
             gradients = _gradients(group)
+            if not gradients:  # a group of frozen layers
+                continue
             direction, factor = self._direction(i, done)
+            factor = self._shares[i] * factor
             product += factor * self._dot(gradients, direction)
             g_square += self._dot(gradients, gradients)
             d_square += factor**2 * self._dot(direction, direction)
@@ -101,7 +110,7 @@ class Hypergradient(Scheduler):
         group = self._optimizer.param_groups[i]
         states = [self._optimizer.state[p] for p in _trained(group)]
         if isinstance(self._optimizer, Adam):
-            return self._adam_direction(group, states, done)
+            return self._adam_direction(group, states, done, self._lr * self._shares[i])
         if not group["momentum"]:
             return self._decayed[i], 1.0
         velocities = [state["momentum_buffer"] for state in states]
@@ -110,7 +119,7 @@ class Hypergradient(Scheduler):
         return torch._foreach_add(self._decayed[i], velocities, alpha=group["momentum"]), 1.0  # type: ignore[return-value]
 
     def _adam_direction(
-        self, group: dict[str, Any], states: list[dict[str, Tensor]], done: int
+        self, group: dict[str, Any], states: list[dict[str, Tensor]], done: int, lr: Tensor
     ) -> tuple[list[Tensor], float | Tensor]:
         beta1, beta2 = group["betas"]
         denominators = torch._foreach_sqrt([state["exp_avg_sq"] for state in states])
@@ -124,7 +133,7 @@ class Hypergradient(Scheduler):
         # The weights before that update are gone, but θ = θ_old − a(adam + λ θ_old) gives
         # d = adam + λ θ_old = (adam + λ θ) / (1 − aλ).
         torch._foreach_add_(direction, _trained(group), alpha=decay)
-        return direction, 1 / (1 - self._lr * decay)  # type: ignore[return-value]
+        return direction, 1 / (1 - lr * decay)  # type: ignore[return-value]
 
     def _dot(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
         """⟨a, b⟩ over all tensors, without waiting for the device."""
@@ -142,6 +151,8 @@ def _gradients(group: dict[str, Any]) -> list[Tensor]:
 
 def _decayed_gradients(group: dict[str, Any]) -> list[Tensor]:
     """What SGD makes of the gradients, as new tensors: the loop's may be written over."""
+    if not _trained(group):
+        return []
     return torch._foreach_add(_gradients(group), _trained(group), alpha=group["weight_decay"])  # type: ignore[return-value]
 
 

@@ -80,7 +80,11 @@ class Population(Scheduler):
 
 
 class Member(Scheduler):
-    """One member as its training's scheduler: the rate in force, and a hold on what is copied."""
+    """One member as its training's scheduler: the rate in force, and a hold on what is copied.
+
+    The rate is that of the optimizer's first group; the ratios of others to it are the task's and
+    every member's.
+    """
 
     def __init__(self, rate: float) -> None:
         self.rate = rate

@@ -12,6 +12,10 @@ from components.training.run import log_steps
 from components.training.scheduler import Scheduler
 
 
+class PlanError(ValueError):
+    """A table is no plan of learning rates; the message says what is wrong with it."""
+
+
 def interpolate(table: np.ndarray, steps: np.ndarray, updates: int) -> np.ndarray:
     """Learning rates of updates `steps` (0-based) under a table of T + 1 rates.
 
@@ -33,13 +37,16 @@ class Plan(Scheduler):
         updates, points: N and T of the run.
 
     Raises:
-        ValueError: the table is not of that length, or has a rate that is not finite and positive.
+        PlanError: the table is not of that length, or has a rate that is not finite and positive.
     """
 
     def __init__(self, table: Sequence[float], *, updates: int, points: int) -> None:
-        rates = np.asarray(table, dtype=np.float64)
+        try:
+            rates = np.asarray(table, dtype=np.float64)
+        except (ValueError, TypeError):
+            raise PlanError("a plan is a list of learning rates, this one is none") from None
         if rates.shape != (points + 1,) or not np.isfinite(rates).all() or rates.min() <= 0:
-            raise ValueError(
+            raise PlanError(
                 f"a plan needs {points + 1} finite, positive learning rates (log points 0 to "
                 f"{points}); this one has {rates.size}, from {rates.min(initial=np.inf):g}"
             )

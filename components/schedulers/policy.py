@@ -19,14 +19,28 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from components.storage.files import atomic_path, write_text
+from components.storage.shown import cut, shown
+from components.storage.typed import DamagedError, check_seal, parsed, sealed, typed
 
 WEIGHTS, CONFIG = "policy.safetensors", "config.json"
-FORMAT = 1  # of config.json; raised when an older reader could not make sense of it
+FORMAT = 2  # of config.json; 1, which is read too, has no seal
 LARGEST = 10.0  # standardised quantities are cut off here
 
 
 class PolicyError(ValueError):
     """A policy cannot be learned, read or used; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class _Config:
+    """`config.json`; `digest` is of all that determines what the policy does."""
+
+    scheduler: str
+    task: str
+    settings: dict[str, Any]
+    weights_sha256: str
+    digest: str
+    learning: dict[str, Any]
 
 
 class Policy(nn.Module):
@@ -134,8 +148,7 @@ def save_policy(
         "weights_sha256": hashlib.sha256(payload).hexdigest(),
     }
     config |= {"digest": _digest(config), "learning": learning}
-    text = json.dumps(config, indent=1, sort_keys=True, allow_nan=False)
-    write_text(folder / CONFIG, text + "\n")
+    write_text(folder / CONFIG, sealed(config))
 
 
 def load_policy(kind: type[Policy], folder: Path, *, scheduler: str, task: str) -> Learned:
@@ -146,42 +159,69 @@ def load_policy(kind: type[Policy], folder: Path, *, scheduler: str, task: str) 
     """
     remedy = f"run `lode learn --scheduler {scheduler} --task {task}`"
     config = _read_config(folder / CONFIG, remedy)
-    if (config["scheduler"], config["task"]) != (scheduler, task):
+    if (config.scheduler, config.task) != (scheduler, task):
+        learned_for = f"{cut(config.scheduler, 40)} on {cut(config.task, 40)}"
         raise PolicyError(
-            f"{folder / CONFIG}: learned for {config['scheduler']} on {config['task']}, asked for "
-            f"{scheduler} on {task}; {remedy}"
+            f"{folder / CONFIG}: learned for {learned_for}, asked for {scheduler} on {task}; "
+            f"{remedy}"
         )
     try:
         payload = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(payload).hexdigest() != config["weights_sha256"]:
+        if hashlib.sha256(payload).hexdigest() != config.weights_sha256:
             raise PolicyError(
                 f"{folder / WEIGHTS}: not the weights that {CONFIG} names (damaged, or replaced); "
-                f"delete {folder}, then {remedy}"
+                f"{remedy}"
             )
         with torch.random.fork_rng(devices=[]):  # a run that loads a policy keeps its own draws
-            policy = kind(**config["settings"])
+            policy = kind(**config.settings)
         policy.load_state_dict(load(payload))
     except FileNotFoundError:
         raise PolicyError(f"{folder / WEIGHTS}: no such file; {remedy} first") from None
-    except (SafetensorError, TypeError, KeyError, RuntimeError) as error:
+    except OSError as error:
         raise PolicyError(
-            f"{folder}: not a policy of this version ({error}); delete it, then {remedy}"
+            f"{folder / WEIGHTS}: cannot be read ({error.strerror}); {remedy}"
         ) from None
-    return Learned(policy.eval(), config["digest"], config["learning"])
+    except PolicyError:
+        raise
+    except _NO_POLICY as error:
+        raise PolicyError(
+            f"{folder}: not a policy of this version ({cut(str(error), 100)}); {remedy}"
+        ) from None
+    return Learned(policy.eval(), config.digest, config.learning)
 
 
-def _read_config(path: Path, remedy: str) -> dict[str, Any]:
+# What torch, safetensors and a policy's own class say of settings and weights that are not theirs.
+_NO_POLICY = (
+    SafetensorError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RuntimeError,
+)
+
+
+def _read_config(path: Path, remedy: str) -> _Config:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if config["format"] == FORMAT and config["digest"] == _digest(config):
-            return {**config, "learning": dict(config["learning"])}
+        raw = parsed(path.read_bytes())
+        if raw.get("format") not in (1, FORMAT):
+            raise DamagedError(f"format {shown(raw.get('format'))}")
+        config: _Config = typed(_Config, raw)
+        if raw["format"] == FORMAT:
+            check_seal(raw)
+        if config.digest != _digest(raw):
+            raise DamagedError("its digest does not match")
+        return config
     except FileNotFoundError:
         raise PolicyError(f"{path}: no such file; {remedy} first") from None
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise PolicyError(
-        f"{path}: damaged, changed by hand or of another version; delete its folder, then {remedy}"
-    )
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except (DamagedError, RecursionError) as error:
+        raise PolicyError(
+            f"{path}: damaged, changed by hand or of another version ({cut(str(error), 100)}); "
+            f"{remedy}"
+        ) from None
 
 
 def _digest(config: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ class ScheduleFree(Scheduler):
 
     Weight decay, β and ε are the task's; momentum is the interpolation's here. Adam's decay becomes
     AdamW's, as the package has no other. The rate rises over the first 2 % of the updates (at least
-    one) and is constant then.
+    one) and is constant then. Parameter groups keep the ratios of their rates.
 
     Args:
         lr: of the plateau, > 0. The authors advise 1 to 10 times what is best with a schedule for
@@ -98,7 +98,7 @@ def _schedule_free(own: Optimizer) -> Any:
     """The package's optimizer for the parameters and settings of the task's own."""
     from schedulefree import AdamWScheduleFree, SGDScheduleFree
 
-    kept: tuple[str, ...] = ("params", "weight_decay")
+    kept: tuple[str, ...] = ("params", "weight_decay", "lr")  # lr: for the groups' ratios
     if isinstance(own, Adam):  # AdamW is one
         make, kept = AdamWScheduleFree, (*kept, "betas", "eps")
     elif isinstance(own, SGD):

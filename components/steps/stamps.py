@@ -18,7 +18,7 @@ from components.steps.declared import values
 from components.storage.digests import file_digest, text_digest
 from components.storage.files import write_text
 from components.storage.modules import imported_modules
-from components.storage.workspace import Workspace
+from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import digest, read_history
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Rooms that move data and compute nothing: a change there makes no other result.
 NOT_COMPUTING = ("settings", "storage", "steps")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+LONGEST = 60  # characters of a value that a message shows
 SHOWN = 3  # of what has changed; the rest is counted
 PARTS = ("settings", "code", "read", "written")
 Stamp = dict[str, dict[str, Any]]  # these parts, each by name
@@ -48,6 +49,28 @@ def why_stale(step: Step, settings: Settings, workspace: Workspace) -> str | Non
         return "what it needs or made is missing or damaged"
     changed = [name for part in now for name in _differing(before[part], now[part])]
     return _have_changed(changed) if changed else None
+
+
+def check_settings_of(name: str, settings: Settings, workspace: Workspace) -> None:
+    """For a step that reads what the step `name` has made: the settings must still be those.
+
+    Where that step has left no stamp (files from elsewhere, `.lode` deleted) nothing can be said.
+
+    Raises:
+        WorkspaceError: it was made with others; names them and the step to run.
+    """
+    before = read_stamp(name, settings.task, workspace)
+    if before is None:
+        return
+    now = values(settings, tuple(before["settings"]))
+    changed = _differing(before["settings"], now)
+    if changed:
+        key = changed[0]
+        made = f"{key} = {_short(before['settings'][key])}, which is {_short(now.get(key))} now"
+        more = f", and {len(changed) - 1} other settings" if len(changed) > 1 else ""
+        raise WorkspaceError(
+            f"what `lode {name}` has made was made with {made}{more}; run `lode {name}` first"
+        )
 
 
 def read_stamp(name: str, task: str, workspace: Workspace) -> Stamp | None:
@@ -128,6 +151,11 @@ def _meaning(source: str) -> str:
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     names = sorted({*before, *now})
     return [name for name in names if before.get(name, ...) != now.get(name, ...)]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _have_changed(names: Sequence[str]) -> str:

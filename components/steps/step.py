@@ -114,11 +114,15 @@ class Step:
             run_all: who trains; None: processes of this machine.
 
         Raises:
-            WorkspaceError: what it reads is not there yet; says which step makes it.
+            WorkspaceError: what it reads is not there yet, or was made with other settings; says
+                which step to run.
         """
         from components.steps import stamps
 
         started, part = time.perf_counter(), self.part(settings)
+        for artifact in self.reads:
+            artifact.check_there(settings.task, workspace)
+            stamps.check_settings_of(artifact.by, settings, workspace)
         if not self.stamped:
             workspace.check_writable()
             found: Trained = self._work(part, workspace, run_all)
@@ -146,8 +150,6 @@ class Step:
         return all(path.exists() for path in files)
 
     def _work(self, part: Settings, workspace: Workspace, run_all: RunAll | None) -> Any:
-        for artifact in self.reads:
-            artifact.check_there(part.task, workspace)
         trains = [run_all] if self.trains_by else []
         return self.function("work")(part, workspace, *trains)
 

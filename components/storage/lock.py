@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
-from components.storage.workspace import Workspace
+from components.storage.workspace import Workspace, WorkspaceError
 
 
 @contextmanager
@@ -20,27 +20,52 @@ def only_one(workspace: Workspace) -> Iterator[None]:
     """Hold `.lode/pipeline.lock`; wait for another process that holds it, and say which.
 
     May be nested within one thread. The lock ends with its process, however that ends.
+
+    Raises:
+        WorkspaceError: nothing can be written or locked below `.lode`.
     """
-    workspace.state.mkdir(parents=True, exist_ok=True)
     holder = workspace.state / "pipeline.json"
-    lock = FileLock(workspace.state / "pipeline.lock", is_singleton=True)
+    with _writing(workspace.state):
+        workspace.state.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(workspace.state / "pipeline.lock", is_singleton=True)
+        _wait_for(lock, holder)
+    try:
+        with _writing(workspace.state):
+            since = datetime.now().astimezone().isoformat(timespec="seconds")
+            holder.write_text(json.dumps({"pid": os.getpid(), "since": since}), encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def _wait_for(lock: BaseFileLock, holder: Path) -> None:
     try:
         lock.acquire(timeout=0)
     except Timeout:
         message = f"{_describe(holder)} in this folder; waiting for it to end"
         print(message, file=sys.stderr, flush=True)
         lock.acquire()
+
+
+@contextmanager
+def _writing(state: Path) -> Iterator[None]:
     try:
-        since = datetime.now().astimezone().isoformat(timespec="seconds")
-        holder.write_text(json.dumps({"pid": os.getpid(), "since": since}), encoding="utf-8")
         yield
-    finally:
-        lock.release()
+    except OSError as error:
+        raise WorkspaceError(
+            f"{error.filename or state}: cannot be written to ({error.strerror}); "
+            "free space or change its owner or permissions, then start again"
+        ) from None
+    except NotImplementedError as error:  # a file system without locks
+        raise WorkspaceError(
+            f"{state}: files cannot be locked there ({error}); put the workspace on another disk"
+        ) from None
 
 
 def _describe(holder: Path) -> str:
     try:
         found = json.loads(holder.read_text(encoding="utf-8"))
-        return f"a pipeline (process {found['pid']}, since {found['since']}) is running"
-    except (OSError, ValueError, KeyError):  # it has only just taken the lock
+        return f"a pipeline (process {int(found['pid'])}, since {found['since']:.25}) is running"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        # it has only just taken the lock, or somebody else wrote into its file
         return "a pipeline is running"

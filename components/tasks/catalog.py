@@ -18,10 +18,11 @@ from components.tasks import (
     text,
     tinystories,
 )
-from components.tasks.agreement import check_agreement
-from components.tasks.datasets import Data, DataError
+from components.tasks.agreement import check_splits, check_training
+from components.tasks.datasets import Data, DataError, Device
 from components.tasks.models import cnn, gpt, mlp, resnet
 from components.tasks.task import Task, adam, adamw, correct_share, nesterov
+from components.tasks.trial import PLAIN, Place, attempt
 
 
 class UnknownTaskError(LookupError):
@@ -154,25 +155,37 @@ def get(name: str) -> Task:
     return TASKS[name]
 
 
-def load_data(task: Task, folder: Path, train_samples: int | None = None) -> Data:
-    """The task's data, on the CPU.
+def load_data(
+    task: Task,
+    folder: Path,
+    train_samples: int | None = None,
+    *,
+    device: Device = "cpu",
+    place: Place = PLAIN,
+) -> Data:
+    """The task's data on a device, and tried: the task trains on it (`check_training`).
 
     Args:
         task: an entry of `TASKS`.
         folder: the data folder; every data set has a folder of its own in it.
         train_samples: use only so many training samples, the same ones every time; None: all.
+        device, place: of the training.
 
     Raises:
-        DataError: data missing or corrupt, data and network that do not fit each other, or
-            `train_samples` out of range.
+        DataError: data missing or corrupt, a task that cannot be trained on it, or `train_samples`
+            out of range.
     """
-    data = task.load(folder)
-    check_agreement(task, data)
-    if train_samples is None:
-        return data
-    if not task.batch_size <= train_samples <= len(data.train):
-        raise DataError(
-            f"training.train_samples = {train_samples} is impossible for {task.name}: from "
-            f"{task.batch_size} (one batch) to {len(data.train)} (the whole training split)"
-        )
-    return Data(data.train.first(train_samples), data.val, data.test)
+    remedy = "mend what lies there, or the task's load"
+    with attempt(task, f"its data cannot be loaded from {folder}", remedy=remedy):
+        data = task.load(folder)
+    check_splits(task, data)
+    if train_samples is not None:
+        if not task.batch_size <= train_samples <= len(data.train):
+            raise DataError(
+                f"training.train_samples = {train_samples} is impossible for {task.name}: from "
+                f"{task.batch_size} (one batch) to {len(data.train)} (the whole training split)"
+            )
+        data = Data(data.train.first(train_samples), data.val, data.test)
+    data = data.to(device)
+    check_training(task, data, place)
+    return data

@@ -1,6 +1,7 @@
 """Data in a fixed train/validation/test split: tensors in memory, or a stream of samples.
 
-Both kinds of split offer the same: `device`, `to`, `first`, `sample`, `shuffled`, `ordered`, `len`.
+Both kinds of split offer the same: `device`, `to`, `first`, `sample`, `trial`, `shuffled`,
+`ordered`, `len`.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Split:
         """x and y of the first `count` samples (all, where there are fewer), on the device."""
         return self.x[:count], self.y[:count]
 
+    def trial(self, count: int) -> Batch:
+        """The same as a batch of training, which may be written to."""
+        return self.x[:count].clone(), self.y[:count].clone()
+
     def shuffled(self, batch_size: int, order: torch.Generator) -> Iterator[Batch]:
         """One epoch for training, in an order drawn from `order`; the last batch may be smaller."""
         permutation = torch.randperm(len(self.y), generator=order, device=self.device)
@@ -97,6 +102,11 @@ class Stream:
     def sample(self, count: int) -> Batch:
         """As `Split.sample`; made as for evaluation."""
         return self._arrive(self.make(list(range(min(count, self.size))), None))
+
+    def trial(self, count: int) -> Batch:
+        """As `Split.trial`; made as for training, in this process."""
+        indices = list(range(min(count, self.size)))
+        return self._arrive(self.make(indices, indices))
 
     def shuffled(self, batch_size: int, order: torch.Generator) -> Iterator[Batch]:
         """As `Split.shuffled`."""

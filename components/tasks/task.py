@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from components.tasks.datasets import Data
+from components.tasks.datasets import Data, DataError
+
+
+class TaskError(DataError):
+    """A task cannot be trained as it is; the message names the part, shapes and the remedy."""
 
 
 def correct(logits: Tensor, y: Tensor) -> Tensor:
@@ -56,11 +60,14 @@ class Task:
         name, title: for files and settings; for people.
         network: builds the network, initialised from torch's global generator.
         load: the data from a folder, see `load_data`.
-        optimizer: builds the optimizer of some parameters; its lr is a placeholder.
+        optimizer: builds the optimizer of some parameters. Its lr is a placeholder; groups of
+            different ones keep their ratios to the first group's, whose rate is the scheduler's.
         batch_size: samples per update.
         loss: mean loss of (logits, y); a module, whose `reduction` curvlinops asks for.
         metric: the sum of (logits, y) over the samples, so that chunks add up; higher is better.
-        metric_name: what `metric` divided by the number of samples is called.
+        metric_name: what `metric` divided by the number of samples is called, wherever it is shown.
+        percent: whether it is a share in [0, 1], shown in per cent; None: only where the metric is
+            one of this file's. Any other is shown in its own unit.
         data_digest: of the user's own files in the data folder, so that other files are other runs;
             None where the data is the same for everybody.
         evaluation_batch: samples evaluated at a time; bounds the activations of a wide network,
@@ -78,7 +85,13 @@ class Task:
     loss: nn.Module
     metric: Callable[[Tensor, Tensor], Tensor] = correct
     metric_name: str = "accuracy"
+    percent: bool | None = None
     data_digest: Callable[[Path], str | None] = lambda folder: None
     evaluation_batch: int = 512
     bf16: bool = False
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+
+    @property
+    def in_percent(self) -> bool:
+        """`percent`, decided where it was left open."""
+        return self.metric in (correct, correct_share) if self.percent is None else self.percent

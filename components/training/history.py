@@ -2,12 +2,17 @@
 
 A history has one row per log point 1..T. Everything else known of the run (its settings, status,
 test metric, device, versions) is JSON in the file's metadata, so that one file is enough.
+
+Whatever a file says is data until it was checked: `read_history` returns what was written, or
+raises. What it guarantees is in `components.training.facts`; whether the values are good ones to
+learn from is for validation to say.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +24,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.storage.files import atomic_path
+from components.storage.shown import cut, shown
+from components.training.facts import COMPLETED as COMPLETED
+from components.training.facts import DIVERGED as DIVERGED
+from components.training.facts import STOPPED as STOPPED
+from components.training.facts import best_fault, is_run_id, meta_fault, printable
 from components.training.run import SERIES
 
 SCHEMA = pa.schema(
@@ -35,11 +45,29 @@ SCHEMA = pa.schema(
 )
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 _META_KEY = b"lode"
-COMPLETED, DIVERGED = "completed", "diverged"
+_CHECKSUM = "checksum"  # in the metadata of the file; not in `History.meta`
+_PARQUET = b"PAR1"  # a Parquet file's first four bytes
+MOVE_OUT = "move it out of the histories folder"
+REPEATED = "move it away or delete it, and the run is repeated"
 
 
 class HistoryError(ValueError):
-    """A history cannot be read; the message names the file and what to do about it."""
+    """A history cannot be read; the message names the file and what to do about it.
+
+    `problem`: what is wrong, without file and remedy.
+    """
+
+    def __init__(self, message: str, problem: str = "") -> None:
+        super().__init__(message)
+        self.problem = problem or message
+
+
+class _FaultError(Exception):
+    """What is wrong with the file being read, and the remedy."""
+
+    def __init__(self, problem: str, remedy: str = REPEATED) -> None:
+        super().__init__(problem)
+        self.problem, self.remedy = problem, remedy
 
 
 @dataclass
@@ -81,48 +109,62 @@ class History:
 
 
 def history_path(folder: Path, run_id: str) -> Path:
+    """Where the history of a run lies in a folder.
+
+    Raises:
+        HistoryError: the id is none, so that no file can be named into another folder.
+    """
+    if not is_run_id(run_id):
+        problem = f"{shown(run_id)} is no run's id (16 hexadecimal digits)"
+        raise HistoryError(f"{folder}: {problem}; run again what wrote it", problem)
     return folder / f"{run_id}.parquet"
 
 
 def write_history(history: History, folder: Path) -> Path:
-    """Write `<folder>/<run_id>.parquet`: to a temporary name first, then renamed."""
-    table = pa.Table.from_pandas(history.points[list(COLUMNS)], SCHEMA, preserve_index=False)
-    meta = json.dumps(history.meta, sort_keys=True, allow_nan=False)
-    table = table.replace_schema_metadata({_META_KEY: meta.encode()})
+    """Write `<folder>/<run_id>.parquet`: to a temporary name first, then renamed.
+
+    Raises:
+        HistoryError: the metadata hold a number that is not finite, or no proper id.
+    """
     path = history_path(folder, history.run_id)
+    table = pa.Table.from_pandas(history.points[list(COLUMNS)], SCHEMA, preserve_index=False)
+    try:
+        meta = json.loads(json.dumps(history.meta, allow_nan=False))  # as it will be read
+    except ValueError:
+        problem = f"a number of {history.describe()} is not finite"
+        raise HistoryError(f"{path}: not written: {problem}; look at the task's metric") from None
+    text = json.dumps({**meta, _CHECKSUM: _checksum(table, meta)}, sort_keys=True)
+    table = table.replace_schema_metadata({_META_KEY: text.encode()})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary)
     return path
 
 
 def read_history(path: Path) -> History:
-    """Read one history.
+    """Read one history: exactly what was written, or an error.
+
+    A file without a checksum (an import, an earlier version's) is held to everything else.
 
     Raises:
-        HistoryError: the file is missing, truncated, not Parquet, or of another schema.
+        HistoryError: the file is missing, truncated, damaged or edited, not Parquet, of another
+            schema, or not named after its run.
     """
+    path = Path(path)
     try:
-        table = pq.read_table(path)
+        return _read(path)
     except FileNotFoundError:
-        raise HistoryError(f"{path}: no such history") from None
-    except (pa.ArrowException, OSError) as error:
-        raise HistoryError(
-            f"{path}: truncated or not Parquet ({error}); delete it and the run is repeated"
-        ) from None
-    meta = (table.schema.metadata or {}).get(_META_KEY)
-    if meta is None:
-        raise HistoryError(
-            f"{path}: not a history of this project (no {_META_KEY.decode()!r} metadata); "
-            "move it out of the histories folder"
+        problem = "no such history"
+        raise HistoryError(f"{printable(str(path))}: {problem}", problem) from None
+    except _FaultError as fault:
+        problem, remedy = fault.problem, fault.remedy
+    except PermissionError as error:
+        problem, remedy = f"cannot be read ({error.strerror})", "make it readable"
+    except Exception as error:  # whatever a damaged file makes its readers raise
+        problem, remedy = (
+            f"truncated or damaged ({cut(str(error) or type(error).__name__)})",
+            REPEATED,
         )
-    missing = [name for name in COLUMNS if name not in table.schema.names]
-    if missing:
-        raise HistoryError(f"{path}: columns {missing} are missing; expected {list(COLUMNS)}")
-    try:
-        points = table.select(list(COLUMNS)).cast(SCHEMA).to_pandas()
-        return History(points.sort_values("point", ignore_index=True), json.loads(meta))
-    except (pa.ArrowException, ValueError) as error:
-        raise HistoryError(f"{path}: columns of another type: {error}") from None
+    raise HistoryError(f"{printable(str(path))}: {problem}; {remedy}", problem)
 
 
 def read_histories(folder: Path) -> list[History]:
@@ -151,3 +193,98 @@ def digest(histories: Iterable[History]) -> str:
             kind = SCHEMA.field(column).type.to_pandas_dtype()
             total.update(history.points[column].to_numpy(dtype=kind).tobytes())
     return total.hexdigest()
+
+
+def _read(path: Path) -> History:
+    _check_kind(path)
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    text = (table.schema.metadata or {}).get(_META_KEY)
+    if text is None:
+        raise _FaultError(
+            f"not a history of this project (no {_META_KEY.decode()!r} metadata)", MOVE_OUT
+        )
+    table, meta = _history_columns(table), _parsed(text)
+    checksum = meta.pop(_CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(table, meta):
+        raise _FaultError("its rows or metadata are not those that were written (checksum)")
+    fault = meta_fault(meta)
+    if fault:
+        raise _FaultError(fault)
+    if path.stem != meta["run_id"]:
+        raise _FaultError(
+            f"file name is not the run's id {meta['run_id']}",
+            f"name it {meta['run_id']}.parquet, or {MOVE_OUT}",
+        )
+    points = table.to_pandas().sort_values("point", ignore_index=True)
+    if not (points["run_id"] == meta["run_id"]).all():
+        raise _FaultError("rows carry another run's id")
+    fault = best_fault(meta, points["val_metric"].to_numpy())
+    if fault:
+        raise _FaultError(fault)
+    return History(points, meta)
+
+
+def _check_kind(path: Path) -> None:
+    """Whether the file is Parquet, or once was one of ours."""
+    if path.exists() and not path.is_file():  # a folder, or a pipe that would be waited for
+        raise _FaultError("not a file", MOVE_OUT)
+    with path.open("rb") as file:
+        start = file.read(len(_PARQUET))
+    ours = path.suffix == ".parquet" and is_run_id(path.stem)
+    if start != _PARQUET and not ours:
+        raise _FaultError(
+            "not a history (no Parquet file)",
+            "histories are the .parquet files that `lode sweep` and `lode train` write",
+        )
+
+
+def _history_columns(table: pa.Table) -> pa.Table:
+    """The columns of a history in their order and types, whatever others there are."""
+    missing = [name for name in COLUMNS if name not in table.schema.names]
+    if missing:
+        raise _FaultError(f"columns {missing} are missing; expected {list(COLUMNS)}", MOVE_OUT)
+    for column in SCHEMA:
+        found = table.schema.field(column.name).type
+        numeric = pa.types.is_integer(found) or pa.types.is_floating(found)
+        if numeric != (column.type != pa.string()):
+            raise _FaultError(
+                f"columns of another type: {column.name} is {found}, not {column.type}", MOVE_OUT
+            )
+    try:
+        table = table.select(list(COLUMNS)).cast(SCHEMA)
+    except (pa.ArrowException, ValueError) as error:
+        raise _FaultError(
+            f"columns of another type: {cut(str(error) or type(error).__name__)}", MOVE_OUT
+        ) from None
+    empty = [name for name in ("run_id", "point", "step") if table[name].null_count]
+    if empty:
+        raise _FaultError(f"empty cells in its column {', '.join(empty)}")
+    return table
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """The metadata; JSON has no NaN and no infinity, though Python's reader takes them."""
+    try:
+        meta = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise _FaultError(
+            f"its metadata are not JSON ({cut(str(error) or type(error).__name__)})"
+        ) from None
+    if not isinstance(meta, dict):
+        raise _FaultError(f"its metadata are {shown(meta)}, not an object")
+    return meta
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no number")
+
+
+def _finite(digits: str) -> float:
+    return float(digits) if math.isfinite(float(digits)) else _refuse(digits[:20])
+
+
+def _checksum(table: pa.Table, meta: dict[str, Any]) -> str:
+    """SHA-256 (hex) of all that a history says: cells, metadata, and which cells are empty."""
+    text = json.dumps([meta, table.to_pydict()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

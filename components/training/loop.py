@@ -12,6 +12,7 @@ from torch import nn
 
 from components.tasks.catalog import Task
 from components.tasks.datasets import Batch, Data, Split, Stream
+from components.tasks.rates import rate_shares, set_rate
 from components.training.accelerated import on_device, precision
 from components.training.history import COMPLETED, DIVERGED
 from components.training.run import log_steps
@@ -71,6 +72,7 @@ def log_points(
     torch.manual_seed(seed)
     network, precise = on_device(task.network(), data.device), precision(task, data.device)
     optimizer = scheduler.attach(Training(task, data, network, seed, updates, points))
+    shares = rate_shares(optimizer)
     batches = shuffled_batches(data.train, task.batch_size, seed, task.augment)
     per_epoch = math.ceil(len(data.train) / task.batch_size)
     outcome = Outcome([], COMPLETED, network, _copy(network), best_point=0, train_seconds=0.0)
@@ -87,8 +89,7 @@ def log_points(
             optimizer.zero_grad()
             loss.backward()
             lr = scheduler.lr(step)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            set_rate(optimizer, shares, lr)
             optimizer.step()
             loss_sum += loss.detach()
             scheduler.updated(step, loss.detach())

@@ -64,6 +64,8 @@ class Scheduler:
     def lr(self, step: int) -> float | Tensor:
         """Learning rate of update `step`, 0-based; asked once per update, in order.
 
+        It is the first parameter group's; others keep their ratios to it (tasks/rates.py).
+
         A 0-d tensor on the training's device is allowed, so that nothing waits for a GPU.
         """
         raise NotImplementedError

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+from components.storage.shown import shown
 from components.training.history import History, HistoryError, digest, history_path, read_history
 from components.validation.errors import ValidationError
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What of a report the fit depends on."""
+
+    success: bool
+    stopped_by: list[str]
+    accepted: list[str]
+    histories_digest: str
+
+    def __post_init__(self) -> None:
+        texts = [*self.stopped_by, *self.accepted, self.histories_digest]
+        if not isinstance(self.success, bool) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("a value of another type")
 
 
 def accepted_histories(folder: Path, report: Path) -> list[History]:
@@ -18,26 +35,30 @@ def accepted_histories(folder: Path, report: Path) -> list[History]:
 
     Raises:
         ValidationError: no validation.json, or it did not pass, or the histories changed since.
-        HistoryError: an accepted history cannot be read any more.
     """
-    try:
-        verdict = json.loads(Path(report).read_text(encoding="utf-8"))
-        accepted, expected = verdict["accepted"], verdict["histories_digest"]
-    except FileNotFoundError:
-        raise ValidationError(f"{report}: no such file; run `lode validate` first") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValidationError(
-            f"{report}: not a validation report ({error!r}); run `lode validate` again"
-        ) from None
-    if not verdict["success"]:
-        reasons = "\n  - ".join(verdict["stopped_by"])
+    verdict = _read(Path(report))
+    if not verdict.success:
+        reasons = "\n  - ".join(verdict.stopped_by)
         raise ValidationError(f"{report}: validation did not pass:\n  - {reasons}")
     try:
-        histories = [read_history(history_path(Path(folder), run_id)) for run_id in accepted]
+        files = [history_path(Path(folder), run_id) for run_id in verdict.accepted]
+        histories = [read_history(path) for path in files]
     except HistoryError as error:
         raise ValidationError(f"{error}; then run `lode validate` again") from None
-    if digest(histories) != expected:
+    if digest(histories) != verdict.histories_digest:
         raise ValidationError(
             f"{folder}: histories changed since {report} was written; run `lode validate` again"
         )
     return histories
+
+
+def _read(report: Path) -> _Verdict:
+    try:
+        found = json.loads(report.read_text(encoding="utf-8"))
+        return _Verdict(*(found[each.name] for each in fields(_Verdict)))
+    except FileNotFoundError:
+        raise ValidationError(f"{report}: no such file; run `lode validate` first") from None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValidationError(
+            f"{report}: not a validation report ({shown(error)}); run `lode validate` again"
+        ) from None

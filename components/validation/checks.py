@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import os
 from dataclasses import dataclass, field
@@ -49,7 +50,11 @@ class Outcome:
 
 
 class Checker:
-    """An ephemeral Great Expectations context that remembers its results for the Data Docs."""
+    """An ephemeral Great Expectations context that remembers its results for the Data Docs.
+
+    It escapes nothing that it writes into its pages, and takes `$` for a variable. So every text
+    of a table is escaped before it gets to see it, and what it says of it is unescaped.
+    """
 
     def __init__(self) -> None:
         os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
@@ -73,7 +78,7 @@ class Checker:
             )
         )
         result = definition.run(
-            batch_parameters={"dataframe": frame},
+            batch_parameters={"dataframe": _escaped(frame)},
             result_format={
                 "result_format": "COMPLETE",
                 "unexpected_index_column_names": KEYS[table],
@@ -100,6 +105,25 @@ class Checker:
         self.context.build_data_docs(site_names=["report"])
 
 
+def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
+    """For pages: the same table, whose texts are neither tags nor variables."""
+    texts = frame.select_dtypes(include=["object", "string"]).columns
+    return frame.assign(**{name: frame[name].map(_escape) for name in texts})
+
+
+def _escape(value: Any) -> Any:
+    return html.escape(value).replace("$", "&#36;") if isinstance(value, str) else value
+
+
+def _unescaped(value: Any) -> Any:
+    """What `_escaped` was given, of anything that JSON can hold."""
+    if isinstance(value, dict):
+        return {key: _unescaped(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_unescaped(each) for each in value]
+    return html.unescape(value) if isinstance(value, str) else value
+
+
 def _outcome(table: str, result: Any) -> Outcome:
     config = result.expectation_config
     exception = _exception(result.exception_info)
@@ -118,8 +142,8 @@ def _outcome(table: str, result: Any) -> Outcome:
         problem=config.meta["problem"],
         remedy=config.meta["remedy"],
         kwargs=plain({key: config.kwargs[key] for key in _KWARGS if key in config.kwargs}),
-        rows=rows,
-        observed=plain(_observed(result.result)),
+        rows=_unescaped(rows),
+        observed=_unescaped(plain(_observed(result.result))),
     )
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
+from components.validation.errors import ValidationError
+
 if TYPE_CHECKING:
     from components.validation.checks import Checker
     from components.validation.verdict import ValidationResult
@@ -34,19 +36,29 @@ _PAGE_INDEX = re.compile(r'href="(?:\.\./)+index\.html"')
 
 
 def write(checker: Checker, result: ValidationResult, folder: Path) -> Path:
-    """Write `<folder>/index.html` and Great Expectations' pages; replaces the folder's content."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Write `<folder>/index.html` and Great Expectations' pages; replaces the folder's content.
+
+    Raises:
+        ValidationError: they cannot be written, e.g. as the disk is full; those of before stay.
+    """
     fresh = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         checker.write_docs(fresh)
         shutil.rmtree(fresh / "static", ignore_errors=True)  # fonts and walkthrough pictures
         pages = _flatten(fresh)
+        _check_whole(pages, result)
         style = resources.files(__package__).joinpath("docs.css").read_text(encoding="utf-8")
         for page in pages.values():
             page.write_text(offline(page.read_text(encoding="utf-8"), style), encoding="utf-8")
         (fresh / "index.html").write_text(_index(result, pages, style), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
+    except OSError as error:
+        raise ValidationError(
+            f"{folder}: the pages cannot be written ({error.strerror or error}); make room, or "
+            "the folder writable, and run `lode validate` again"
+        ) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder / "index.html"
@@ -62,6 +74,18 @@ def offline(html: str, style: str) -> str:
     html = _PAGE_INDEX.sub('href="index.html"', html)
     html = re.sub(r'href="(?:\.\./)+expectations/(\w+)\.html"', r'href="suite-\1.html"', html)
     return html.replace("</head>", f"<style>{style}</style></head>", 1)
+
+
+def _check_whole(pages: dict[str, Path], result: ValidationResult) -> None:
+    """Great Expectations logs what it could not write, and goes on.
+
+    Raises:
+        OSError: a page is missing.
+    """
+    tables = {outcome.table for outcome in result.outcomes}
+    missing = {*tables, *(f"suite-{table}" for table in tables)} - pages.keys()
+    if missing:
+        raise OSError(f"{len(missing)} of them are missing: {', '.join(sorted(missing))}")
 
 
 def _flatten(site: Path) -> dict[str, Path]:

@@ -7,10 +7,10 @@ pipeline, or `quarantine` the runs whose rows failed.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from components.training.history import COLUMNS, COMPLETED
+from components.training.history import COLUMNS, DIVERGED, STOPPED
+from components.validation.possible import LARGEST, METRICS, metric_fault, metric_range
 from components.validation.tables import DECLARED_SCHEMA, Sweep
 
 if TYPE_CHECKING:
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 STOP, QUARANTINE = "stop", "quarantine"
 LR_TOLERANCE = 1e-6  # relative, to the declared schedule
-DELETE = "delete the file and `lode sweep` repeats the run"
+REPEAT = "move the file away and `lode sweep` repeats the run"
 MOVE = "move it out of the histories folder"
-_LARGEST = sys.float_info.max  # as an upper bound it excludes inf and nothing else
 _PANDAS_TYPES = {
     "run_id": "str",
     "point": "int32",
@@ -55,17 +54,10 @@ def _files(sweep: Sweep) -> list[Expectation]:
     # fmt: off
     return [
         _expect("ExpectColumnValuesToBeNull", STOP, "unreadable files", column="problem"),
-        _expect("ExpectColumnValuesToBeNull", STOP, "metadata keys missing", MOVE,
-                column="meta_missing"),
         _expect("ExpectColumnValuesToBeInSet", STOP, "columns or types are not a history's", MOVE,
                 column="schema", value_set=[DECLARED_SCHEMA]),
         _expect("ExpectColumnValuesToBeInSet", STOP, f"runs of another task than {sweep.task}",
                 MOVE, column="task", value_set=[sweep.task]),
-        _expect("ExpectColumnPairValuesToBeEqual", STOP, "file name is not the run's id", DELETE,
-                column_A="named", column_B="run_id", ignore_row_if="either_value_is_missing"),
-        _expect("ExpectColumnPairValuesToBeEqual", STOP, "rows carry another run's id", DELETE,
-                column_A="rows_run_id", column_B="run_id",
-                ignore_row_if="either_value_is_missing"),
     ]
     # fmt: on
 
@@ -73,11 +65,12 @@ def _files(sweep: Sweep) -> list[Expectation]:
 def _runs(sweep: Sweep) -> list[Expectation]:
     # fmt: off
     return [
-        _expect("ExpectColumnValuesToBeUnique", STOP, "the same run in two files", DELETE,
-                column="run_id"),
-        _expect("ExpectColumnValuesToBeInSet", QUARANTINE, "did not complete", column="status",
-                value_set=[COMPLETED]),
+        _expect("ExpectColumnValuesToNotBeInSet", QUARANTINE, "did not complete", column="status",
+                value_set=[DIVERGED]),
+        _expect("ExpectColumnValuesToNotBeInSet", QUARANTINE, "was stopped early", column="status",
+                value_set=[STOPPED]),
         _length(sweep),
+        *_metrics(sweep),
     ]
     # fmt: on
 
@@ -87,11 +80,21 @@ def _length(sweep: Sweep) -> Any:
         "ExpectColumnValuesToBeBetween",
         STOP,
         f"completed, but not with T = {sweep.points} points",
-        DELETE,
+        REPEAT,
         column="rows_if_completed",
         min_value=sweep.points,
         max_value=sweep.points,
     )
+
+
+def _metrics(sweep: Sweep) -> list[Any]:
+    """Of the metadata: neither is learned from, both are shown."""
+    return [_metric(name, metric_range(sweep.task)) for name in METRICS]
+
+
+def _metric(column: str, bounds: tuple[float, float]) -> Any:
+    low, high = bounds
+    return _between(column, metric_fault(column, bounds), min_value=low, max_value=high)
 
 
 def _points(sweep: Sweep) -> list[Expectation]:
@@ -99,9 +102,9 @@ def _points(sweep: Sweep) -> list[Expectation]:
     return [
         _expect("ExpectTableColumnsToMatchOrderedList", STOP, "columns are not a history's", MOVE,
                 column_list=[*COLUMNS, "point_increase", "step_increase", "lr_error"]),
-        *(_expect("ExpectColumnValuesToBeOfType", STOP, f"{name} is not of type {type_}", DELETE,
+        *(_expect("ExpectColumnValuesToBeOfType", STOP, f"{name} is not of type {type_}", REPEAT,
                   column=name, type_=type_) for name, type_ in _PANDAS_TYPES.items()),
-        _expect("ExpectCompoundColumnsToBeUnique", STOP, "points that occur twice", DELETE,
+        _expect("ExpectCompoundColumnsToBeUnique", STOP, "points that occur twice", REPEAT,
                 column_list=["run_id", "point"]),
         *_values(sweep),
         _between("lr_error", "lr is not that of the declared schedule", max_value=LR_TOLERANCE),
@@ -110,7 +113,7 @@ def _points(sweep: Sweep) -> list[Expectation]:
 
 
 def _between(column: str, problem: str, consequence: str = QUARANTINE, **bounds: Any) -> Any:
-    remedy = DELETE if consequence == STOP else ""
+    remedy = REPEAT if consequence == STOP else ""
     kind = "ExpectColumnValuesToBeBetween"
     return _expect(kind, consequence, problem, remedy, column=column, **bounds)
 
@@ -128,10 +131,9 @@ def _values(sweep: Sweep) -> list[Expectation]:
                   column=name) for name in COLUMNS[1:]),
         _between("train_loss", f"train_loss outside [0, {sweep.max_train_loss:g}]", min_value=0,
                 max_value=sweep.max_train_loss),
-        _between("val_metric", "val_metric outside [0, 1]", min_value=0, max_value=1),
-        _between("lr", "lr negative or infinite", min_value=0, max_value=_LARGEST),
-        _between("epoch", "epoch negative or infinite", min_value=0, max_value=_LARGEST),
-        _between("elapsed_s", "elapsed_s negative or infinite", min_value=0, max_value=_LARGEST),
+        _metric("val_metric", metric_range(sweep.task)),
+        *(_between(name, f"{name} negative or infinite", min_value=0, max_value=LARGEST)
+          for name in ("lr", "epoch", "elapsed_s")),
     ]
     # fmt: on
 
@@ -153,7 +155,7 @@ def any_run_suites(sweep: Sweep) -> dict[str, list[Expectation]]:
 
     Left out: the grid, the declared schedule, and what the reader of histories guarantees.
     """
-    kept = {"runs": [_length(sweep)], "points": _values(sweep)}
+    kept = {"runs": [_length(sweep), *_metrics(sweep)], "points": _values(sweep)}
     for expectation in (e for expectations in kept.values() for e in expectations):
         expectation.meta["consequence"] = QUARANTINE
     return kept

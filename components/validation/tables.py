@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from components.schedulers.parametric import PARAMETRIC, learning_rate
+from components.training.facts import printable
 from components.training.history import (
     COLUMNS,
     COMPLETED,
@@ -27,8 +28,8 @@ from components.training.history import (
     HistoryError,
     read_history,
 )
+from components.validation.possible import METRICS
 
-REQUIRED_META = ("run_id", "task", "scheduler", "peak_lr", "seed", "updates", "points", "status")
 DECLARED_SCHEMA = ", ".join(f"{column.name} {column.type}" for column in SCHEMA)
 
 # What identifies a row of each table in messages and in Data Docs.
@@ -119,14 +120,12 @@ def read_tables(paths: Iterable[Path], sweep: Sweep) -> Tables:
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], History | None]:
+    name = printable(path.name)
     row: dict[str, Any] = {
-        "file": path.name,
-        "named": path.stem,
+        "file": name,
         "problem": None,
         "schema": None,
-        "meta_missing": None,
         "run_id": None,
-        "rows_run_id": None,
         "task": None,
         "updates": None,
         "points": None,
@@ -136,15 +135,10 @@ def _read_file(path: Path) -> tuple[dict[str, Any], History | None]:
         schema = pq.read_schema(path)
     except (HistoryError, OSError) as error:
         # the name alone: reports hold no machine's paths
-        row["problem"] = str(error).replace(str(path), path.name)
+        row["problem"] = str(error).replace(printable(str(path)), name)
         return row, None
     row["schema"] = ", ".join(f"{column.name} {column.type}" for column in schema)
-    missing = [key for key in REQUIRED_META if key not in history.meta]
-    if missing:
-        row["meta_missing"] = ", ".join(missing)
-        return row, None
     row |= {key: history.meta[key] for key in ("run_id", "task", "updates", "points")}
-    row["rows_run_id"] = ", ".join(history.points["run_id"].astype(str).unique()) or None
     return row, history
 
 
@@ -158,7 +152,12 @@ def _run_row(history: History) -> dict[str, Any]:
         **{key: meta[key] for key in ("run_id", "scheduler", "peak_lr", "seed", "status")},
         # a diverged run ends early and is right to: only completed ones have all T points
         "rows_if_completed": len(history.points) if meta["status"] == COMPLETED else None,
+        **{name: _number(meta.get(name)) for name in METRICS},
     }
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
 
 
 def points_table(histories: Iterable[History]) -> pd.DataFrame:

@@ -50,7 +50,8 @@ def validate(
     Raises:
         ValidationError: the folder is empty, or a structural fault: unreadable file, foreign
             schema or task, duplicates, incomplete grid, a scheduler without a good
-            run, too many bad runs. All faults are named in one message.
+            run, too many bad runs. All faults are named in one message. Or the pages cannot be
+            written; then the report of before is still there.
     """
     declared = Sweep(
         task,
@@ -72,8 +73,9 @@ def validate(
     tables = read_tables(paths, declared)
     checker = Checker()
     result = decide(tables, declared, checker)
-    write_text(report_dir / REPORT, _report(result, declared, tables))
     docs.write(checker, result, report_dir / DOCS)
+    # last: where there is a report, all of it was written
+    write_text(report_dir / REPORT, _report(result, declared, tables))
     if not result.success:
         faults = "\n  - ".join(result.stops)
         raise ValidationError(

@@ -41,7 +41,7 @@ def test_help_says_what_to_do_and_imports_nothing_heavy(tmp_path: Path) -> None:
         (["swep"], "No such command 'swep'"),
         (["train", "--scheduler", "onecycl"], "onecycle"),
         (["train", "--scheduler", "cosine"], "--peak-lr"),
-        (["train", "--scheduler", "cosine", "--peak-lr", "-1"], "greater than 0"),
+        (["train", "--scheduler", "cosine", "--peak-lr", "-1"], "must be from 1e-12 to 1000"),
         (["train", "--scheduler", "lode", "--peak-lr", "1"], "drop --peak-lr"),
         (["train", "--scheduler", "lode"], "lode fit"),
         (["train"], "lode sweep"),

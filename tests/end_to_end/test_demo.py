@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -122,3 +123,17 @@ def test_impossible_settings_stop_before_any_work(option: str, message: str, clo
     done = clone.call("flows", "--set", option)
     assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
     assert sorted(clone.root.iterdir()) == before
+
+
+def test_what_dvc_cannot_be_told_is_named_and_told_once_it_can(demo: Any, tmp_path: Path) -> None:
+    """A params.yaml that leaves out a section with defaults, and the same completed."""
+    clone = demo.copy(tmp_path / "clone")
+    path = clone.root / "params.yaml"
+    whole = path.read_text()
+    without = {key: value for key, value in yaml.safe_load(whole).items() if key != "validation"}
+    path.write_text(yaml.safe_dump(without))
+    done = clone.call("flows")
+    assert done.returncode == 0 and "leaves out validation" in done.stderr, done.stderr
+    path.write_text(whole)
+    assert "recorded in DVC" in clone.call("flows").stderr
+    assert "recorded" not in clone.call("flows").stderr

@@ -279,6 +279,9 @@ def plant_misleading(production: Production, count: int) -> None:
             values = history.points[column].to_numpy()
             turned = np.concatenate((values[:quarter], values[quarter:][::-1]))
             history.points[column] = turned * rng.uniform(0.5, 1)
+        metrics = history.points["val_metric"].to_numpy()
+        best = {"best_val_metric": float(metrics.max()), "best_point": int(metrics.argmax()) + 1}
+        history.meta |= best
         write_history(history, production.root / "data/imported" / TASK)
 
 

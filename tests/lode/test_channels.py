@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from components.lode.channels import LR, Channels
 from components.lode.errors import LODEError
+from components.storage.typed import typed
 
 
 def sweep(metric_scale: float = 1.0, loss_shift: float = 0.0) -> list[np.ndarray]:
@@ -71,7 +72,7 @@ def test_any_metric_scale_and_negative_losses_are_fine(scale: float, shift: floa
 
 
 def test_survives_json() -> None:
-    assert Channels.from_dict(json.loads(json.dumps(CHANNELS.to_dict()))) == CHANNELS
+    assert typed(Channels, json.loads(json.dumps(CHANNELS.to_dict()))) == CHANNELS
 
 
 def test_a_channel_that_never_moves_stays_finite() -> None:

@@ -322,6 +322,27 @@ def test_a_window_longer_than_the_histories_is_refused(
         fit(histories, folder=tmp_path, mu=mu, settings=SHORT)
 
 
+@pytest.mark.parametrize("held_out", [1, 0])
+def test_a_fit_that_has_run_away_is_no_fit(
+    held_out: int, histories: list[History], tmp_path: Path
+) -> None:
+    wild = FitSettings(updates=30, peak_lr=10.0, held_out_seeds=held_out)
+    said = r"the fit has failed: its error on \w+(-out)? runs is .*lower lode\.fit\.peak_lr"
+    with pytest.raises(LODEError, match=said):
+        fit(histories, folder=tmp_path, mu=4, settings=wild)
+    assert not (tmp_path / WEIGHTS).exists()
+    with pytest.raises(LODEError, match=said):  # also from where it left off
+        fit(histories, folder=tmp_path, mu=4, settings=wild)
+
+
+def test_a_field_that_dopri5_cannot_follow_is_told(
+    histories: list[History], tmp_path: Path
+) -> None:
+    wild, exact = FitSettings(updates=30, peak_lr=10.0), Architecture(solver="dopri5")
+    with pytest.raises(LODEError, match=r"dopri5 cannot follow .*lower lode\.fit\.peak_lr"):
+        fit(histories, folder=tmp_path, mu=4, settings=wild, architecture=exact)
+
+
 def test_a_fit_that_explodes_says_so(histories: list[History], tmp_path: Path) -> None:
     wild = FitSettings(updates=50, peak_lr=1e12)
     with pytest.raises(LODEError, match=r"no longer finite at update \d+; lower"):

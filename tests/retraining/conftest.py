@@ -60,13 +60,19 @@ def workspace(swept: Path, tmp_path: Path) -> Workspace:  # type: ignore[overrid
     return Workspace(root)
 
 
+# What an import need not know; our best validation point is that of the run it was made from.
+OURS = ("sharpness_method", "scheduler_digest", "best_point", "best_val_metric")
+
+
 def variant(history: History, number: int, **meta: Any) -> History:
-    """Another run than `history`, though a plausible one."""
+    """Another run than `history`, though a plausible one, as from elsewhere: its number is its id,
+    and its metadata do not have all that ours are named after."""
     run_id = f"{number:016x}"
     rng = np.random.default_rng(number)
     points = history.points.assign(run_id=run_id)
     points["train_loss"] *= 1 + 0.01 * rng.standard_normal(len(points))
-    return History(points, history.meta | {"run_id": run_id, "seed": 1_000 + number} | meta)
+    known = {key: value for key, value in history.meta.items() if key not in OURS}
+    return History(points, known | {"run_id": run_id, "seed": 1_000 + number} | meta)
 
 
 def bring(histories: list[History], workspace: Workspace) -> None:

@@ -30,7 +30,8 @@ from components.storage.workspace import Workspace
 
 TASK = "mnist1d-cnn"
 COUNTS = Counts({"sweep": 2, "imported": 1}, 0, 1, {"task x instead of y": 1}, ["bad: wörse"])
-NIGHT = Night("now", "5e77", {"a": "data/a"}, {"a": "f1"}, ["a"], [], ["a"], "d1", [7, 3], COUNTS)
+RUN = "a" * 16
+NIGHT = Night("now", "5e77", {RUN: "data/a"}, {RUN: "f1"}, [RUN], [], [RUN], "d1", [7, 3], COUNTS)
 COMPARED = Comparison(
     night=NIGHT.id,
     champion=2,
@@ -103,7 +104,19 @@ def test_each_night_has_one_line_whatever_the_last_line_is(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", '"text"', '{"night": 1}', b"\xff\xfe", '{"started": null}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"text"',
+        '{"night": 1}',
+        b"\xff\xfe",
+        '{"started": null}',
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:9],
 )
 def test_a_damaged_or_older_file_counts_as_not_there(text: str | bytes, tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
@@ -116,6 +129,35 @@ def test_a_damaged_or_older_file_counts_as_not_there(text: str | bytes, tmp_path
     assert open_night(workspace, TASK) is None and last_record(workspace, TASK) is None
     close_night(workspace, TASK)
     assert not list(workspace.night(TASK).iterdir())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"files": {"../../../outside": "data/a"}},
+        {"files": {RUN: "../../outside"}},
+        {"files": {RUN: "/etc/outside"}},
+        {"sweep": ["b" * 16]},
+        {"held_out": ["../" + "a" * 13]},
+    ],
+    ids=str,
+)
+def test_no_night_goes_on_with_a_path_from_outside(changed: dict[str, Any], tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    save_night(NIGHT, workspace, TASK)
+    path = workspace.night(TASK) / "night.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    assert open_night(workspace, TASK) is None
+
+
+def test_a_night_of_an_earlier_version_counted_no_stopped_runs(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    save_night(NIGHT, workspace, TASK)
+    path = workspace.night(TASK) / "night.json"
+    old = json.loads(path.read_text())
+    del old["counts"]["stopped"]
+    path.write_text(json.dumps(old))
+    assert open_night(workspace, TASK) == NIGHT
 
 
 def test_figures_of_a_comparison() -> None:

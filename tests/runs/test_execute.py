@@ -2,15 +2,19 @@
 
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from components.runs import execute as execute_module
 from components.runs.execute import DeviceError, execute, execute_and_keep, load_data, pick_device
 from components.runs.job import Job
 from components.runs.pool import run_all
+from components.tasks import catalog
+from components.tasks.task import TaskError
 from components.training.history import read_history
 from components.training.run import RunSpec
 
@@ -98,3 +102,33 @@ def test_a_device_that_is_not_there() -> None:
     missing = f"cuda:{torch.cuda.device_count()}"
     with pytest.raises(DeviceError, match=rf"{missing}.*use auto or cpu"):
         pick_device(missing)
+
+
+# No machine has one of these and runs tests: `meta` computes nothing.
+@pytest.mark.parametrize("name", ["cuda:99", "meta", "nonsense", "cpu:x", "cuda:-2", ""])
+def test_an_absent_device_is_named_before_anything_starts(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(execute_module, "load_data", lambda *_: pytest.fail("data were loaded"))
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", lambda *_: pytest.fail("a worker started"))
+    elsewhere = replace(job, device=name, histories=tmp_path)
+    for do in (execute, lambda one: run_all([one], workers=1)):
+        with pytest.raises(DeviceError, match=r"training\.device"):
+            do(elsewhere)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has one")
+def test_mps_where_there_is_none(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"'mps', which this machine .*use auto or cpu"):
+        execute(replace(job, device="mps", histories=tmp_path))
+
+
+def test_a_loss_that_sharpness_cannot_take_is_named_before_training(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = replace(catalog.get("mnist1d-cnn"), loss=torch.nn.CrossEntropyLoss(reduction="sum"))
+    monkeypatch.setitem(catalog.TASKS, "mnist1d-cnn", task)
+    measured = replace(job, histories=tmp_path, sharpness={"method": "lanczos", "samples": 256})
+    with pytest.raises(TaskError, match=r"reduction='mean'.*sharpness to none"):
+        execute(measured)

@@ -32,7 +32,7 @@ def test_the_stages_are_the_steps_in_their_order() -> None:
 @pytest.mark.parametrize("step", PIPELINE, ids=lambda step: step.name)
 def test_a_stage_is_what_its_step_says(step: Step) -> None:
     stage = STAGES[step.name]
-    assert stage["cmd"].endswith(f" lode {step.name}")
+    assert stage["cmd"] == f"${{step}} {step.name}"
     assert stage["params"] == list(step.settings)
     read = sorted({place(one) for one in step.reads})
     assert stage["deps"] == [*rooms_of(step.module), *read]

@@ -160,7 +160,7 @@ def test_without_pilots_it_is_said_and_the_fit_goes_on(copy: Workspace) -> None:
     kept = {path.name for path in copy.lode(TASK).iterdir()}
     assert kept == {"lode.safetensors", "config.json"}, "the judge was of another fit"
     copy.pilot_summary(TASK).unlink()
-    with pytest.raises(WorkspaceError, match=r"pilots\.json: .*run `lode pilot` first"):
+    with pytest.raises(WorkspaceError, match="run `lode pilot` first"):
         STEPS["fit"](tiny(lode__fit__updates=3), copy)
 
 
@@ -252,3 +252,34 @@ def test_a_damaged_report_is_named_by_every_step_that_reads_it(
     for step in READERS[name]:
         with pytest.raises((WorkspaceError, ValidationError), match=name):
             STEPS[step](tiny(), copy, in_this_process)
+
+
+@pytest.mark.parametrize(
+    ("step", "changes", "said"),
+    [
+        (
+            "fit",
+            {"training__updates": 50},
+            r"training\.updates = 40, which is 50 now.*lode validate`",
+        ),
+        ("register", {"sweep__seeds": [2, 3]}, r"sweep\.seeds = \[0, 1\].*run `lode validate`"),
+        ("train", {"lode__fit__updates": 21}, r"lode\.fit\.updates = 20.*run `lode fit`"),
+        ("baselines", {"sweep__peak_lrs": [0.01]}, r"sweep\.peak_lrs.*run `lode validate`"),
+        (
+            "train",
+            {"sweep__seeds": [5, 6], "evaluation__seeds": [0, 1]},
+            r"sweep\.seeds = \[0, 1\], which is \[5, 6\] now.*run `lode validate`",
+        ),
+        ("evaluate", {"pilots__runs": 25}, r"pilots\.runs = 20, which is 25.*run `lode pilot`"),
+        ("fit", {"lode__controller": "paper", "baselines__schedulers": []}, r"run `lode pilot`"),
+    ],
+)
+def test_a_step_refuses_what_was_made_with_other_settings(
+    finished_copy: Path, step: str, changes: dict[str, Any], said: str
+) -> None:
+    """Any setting of any earlier step; nothing is trained, fitted or registered."""
+    workspace = Workspace(finished_copy)
+    files = {path: path.stat().st_mtime_ns for path in finished_copy.rglob("*.parquet")}
+    with pytest.raises(WorkspaceError, match=said):
+        STEPS[step](tiny(**changes), workspace, in_this_process)
+    assert {p: p.stat().st_mtime_ns for p in finished_copy.rglob("*.parquet")} == files

@@ -7,8 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from components.storage.lock import only_one
-from components.storage.workspace import Workspace
+import pytest
+from filelock import FileLock
+
+from components.storage.lock import _describe, only_one
+from components.storage.workspace import Workspace, WorkspaceError
 
 HOLD = """
 import sys, time
@@ -54,3 +57,43 @@ def test_it_may_be_nested(tmp_path: Path) -> None:
         pass
     out, said = hold(tmp_path, 0).communicate(timeout=30)
     assert (out, said) == ("held\n", "")
+
+
+@pytest.mark.parametrize("name", ["", "pipeline.lock", "pipeline.json"])
+def test_what_cannot_be_written_is_said_with_the_remedy(tmp_path: Path, name: str) -> None:
+    """As in a workspace that is read-only, of which root, who may be testing, knows nothing."""
+    if name:
+        (tmp_path / ".lode" / name).mkdir(parents=True)
+    else:
+        (tmp_path / ".lode").touch()
+    with (
+        pytest.raises(WorkspaceError, match=r"\.lode.*cannot be written to.*owner"),
+        only_one(Workspace(tmp_path)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(30, "Read-only file system"), OSError(28, "No space"), NotImplementedError()]
+)
+def test_a_file_system_that_does_not_take_part(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(WorkspaceError, match=r"\.lode: "), only_one(Workspace(tmp_path)):
+        pass
+
+
+def test_the_work_under_the_lock_keeps_its_own_errors(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), only_one(Workspace(tmp_path)):
+        tmp_path.read_bytes()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"pid": "x"}', '{"pid": []}', "[" * 100_000])
+def test_who_holds_the_lock_is_not_worth_an_error(tmp_path: Path, text: str) -> None:
+    holder = tmp_path / "pipeline.json"
+    holder.write_text(text)
+    assert _describe(holder) == "a pipeline is running"

@@ -77,7 +77,12 @@ def test_a_stream_is_tried_too(tmp_path: Path) -> None:
 def test_what_agrees_passes_and_torchs_random_state_is_kept(tmp_path: Path) -> None:
     state = torch.random.get_rng_state()
     assert catalog.load_data(TASK, tmp_path).sizes == {"train": 20, "val": 20, "test": 20}
-    regression = replace(TASK, load=data(X, torch.rand(20, 4)), loss=nn.MSELoss())
+    regression = replace(
+        TASK,
+        load=data(X, torch.rand(20, 4)),
+        loss=nn.MSELoss(),
+        metric=lambda logits, y: -(logits - y).square().sum(),
+    )
     torch.random.set_rng_state(state)
     catalog.load_data(regression, tmp_path)
     assert torch.equal(torch.random.get_rng_state(), state)

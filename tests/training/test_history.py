@@ -41,6 +41,8 @@ def history(run_id: str = "a" * 16, points: int = 5, **meta: object) -> History:
         "scheduler": "cosine",
         "peak_lr": 0.1,
         "seed": 0,
+        "updates": 100,
+        "points": 10,
         "status": "completed",
         "test_metric": 0.5,
     }
@@ -81,7 +83,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
 def test_a_truncated_file_is_named_with_the_remedy(tmp_path: Path) -> None:
     path = write_history(history(), tmp_path)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(HistoryError, match=rf"{path.name}.*truncated.*delete it"):
+    with pytest.raises(HistoryError, match=rf"{path.name}.*truncated.*delete it, and the run"):
         read_history(path)
 
 

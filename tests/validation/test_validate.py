@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.tasks import catalog
 from components.training.history import (
+    SCHEMA,
     History,
     digest,
     history_path,
@@ -35,6 +38,7 @@ from .conftest import PEAK_LRS, SCHEDULERS, SEEDS, N, T, make_history, write_swe
 
 Sweep = dict[tuple[str, float, int], History]
 BAD = ("onecycle", 0.05, 1)
+DAMAGED = '{"success": true, "stopped_by": [], "accepted": [7], "histories_digest": "0"}'
 
 
 def check(folder: Path, **changed: Any) -> ValidationResult:
@@ -164,6 +168,36 @@ def test_a_diverged_run_is_quarantined_even_without_a_single_point(
     assert report(folder)["counts"]["quarantined"] == 2
 
 
+def test_a_run_that_was_stopped_early_is_called_so(folder: Path, sweep: Sweep) -> None:
+    history = sweep[BAD]
+    history.meta["status"], history.points = "stopped", history.points.iloc[:5]
+    write_history(history, folder)
+    (bad,) = check(folder).quarantined
+    assert [reason["problem"] for reason in bad.reasons] == ["was stopped early"]
+
+
+def test_a_metric_of_any_range_is_accepted_where_the_task_says_so(
+    folder: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """−Σ err², higher is better: nothing is assumed but that it is finite."""
+    task = replace(catalog.TASKS["mnist1d-cnn"], metric=lambda out, y: -((out - y) ** 2).sum())
+    monkeypatch.setitem(catalog.TASKS, task.name, task)
+    for history in sweep.values():
+        history.points["val_metric"] -= 40
+        history.meta["test_metric"] -= 40
+        write_history(history, folder)
+    rewrite(sweep[BAD], folder, "val_metric", 3, -math.inf)
+    (bad,) = check(folder).quarantined
+    assert [reason["problem"] for reason in bad.reasons] == ["val_metric infinite"]
+
+
+def test_a_test_metric_that_the_task_cannot_have_is_quarantined(folder: Path, sweep: Sweep) -> None:
+    sweep[BAD].meta["test_metric"] = 7.5
+    write_history(sweep[BAD], folder)
+    (bad,) = check(folder).quarantined
+    assert [reason["problem"] for reason in bad.reasons] == ["test_metric outside [0, 1]"]
+
+
 @pytest.mark.slow
 @settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -238,6 +272,27 @@ def meta_key_missing(folder: Path, sweep: Sweep) -> None:
     write_history(sweep[BAD], folder)
 
 
+def edited(folder: Path, run_id: str, **changed: Any) -> None:
+    """By hand, in the file: nothing is signed anew."""
+    path = history_path(folder, run_id)
+    table = pq.read_table(path)
+    meta = json.loads(table.schema.metadata[b"lode"]) | changed
+    pq.write_table(table.replace_schema_metadata({b"lode": json.dumps(meta)}), path)
+
+
+def another_seed(folder: Path, sweep: Sweep) -> None:
+    edited(folder, sweep[BAD].run_id, seed=7)
+
+
+def path_as_id(folder: Path, sweep: Sweep) -> None:
+    rows = sweep[BAD].points.assign(run_id="../../x")
+    raw_file(folder, sweep[BAD], {c: pa.array(rows[c]) for c in rows})
+    path = history_path(folder, sweep[BAD].run_id)
+    table = pq.read_table(path).cast(SCHEMA)
+    meta = sweep[BAD].meta | {"run_id": "../../x"}
+    pq.write_table(table.replace_schema_metadata({b"lode": json.dumps(meta)}), path)
+
+
 def other_task(folder: Path, sweep: Sweep) -> None:
     write_history(make_history(*BAD, task="fashion-mnist-cnn"), folder)
 
@@ -281,30 +336,30 @@ def scheduler_all_bad(folder: Path, sweep: Sweep) -> None:
 
 STRUCTURAL: list[tuple[Callable[[Path, Sweep], None], list[str]]] = [
     (no_files, ["no histories to validate", "lode sweep"]),
-    (truncated, ["unreadable files", "{id}.parquet: truncated", "delete it and the run is repea"]),
+    (truncated, ["unreadable files", "{id}.parquet: truncated", "it, and the run is repeated"]),
     (not_ours, ["stranger.parquet: not a history of this project", "move it out"]),
     (column_missing, ["{id}.parquet: columns ['lr'] are missing"]),
     (other_type, ["columns or types are not a history's: {id}.parquet", "point int64", "move it"]),
-    (null_point, ["point is not of type int32"]),
-    (meta_key_missing, ["metadata keys missing: {id}.parquet (status)"]),
+    (null_point, ["{id}.parquet: empty cells in its column point"]),
+    (meta_key_missing, ["{id}.parquet: metadata keys missing: status"]),
+    (another_seed, ["{id}.parquet: its rows or metadata are not those that were written"]),
+    (path_as_id, ["{id}.parquet: run_id = '../../x' in its metadata", "16 hexadecimal digits"]),
     (other_task, ["another task than mnist1d-cnn", "fashion-mnist-cnn", "move it out"]),
     (
         copied_file,
         [
-            "file name is not the run's id: copy.parquet",
-            "the same run in two files: onecycle 0.05 seed 1 ({id})",
-            "more than one run for: onecycle 0.05 seed 1",
-            "delete the file",
+            "copy.parquet: file name is not the run's id {id}",
+            "move it out of the histories folder",
         ],
     ),
-    (rows_of_another_run, ["rows carry another run's id: {id}.parquet", "points that occur twice"]),
+    (rows_of_another_run, ["{id}.parquet: rows carry another run's id"]),
     (completed_but_short, ["completed, but not with T = 12 points: onecycle 0.05 seed 1 ({id})"]),
     (
         point_twice,
         [
             "points that occur twice: onecycle 0.05 seed 1 ({id}) at point 3, 3",
             "points do not increase strictly",
-            "delete the file and `lode sweep` repeats",
+            "move the file away and `lode sweep` repeats",
         ],
     ),
     (point_out_of_range, ["points outside 1..12: onecycle 0.05 seed 1 ({id}) at point 13"]),
@@ -400,8 +455,12 @@ def test_accepted_histories_refuses_a_missing_failed_or_stale_report(
         check(folder)
     with pytest.raises(ValidationError, match=r"did not pass:\n  - the sweep is incomplete"):
         accepted_histories(folder, path)
-    path.write_text("{}")
-    with pytest.raises(ValidationError, match="not a validation report"):
+    for damaged in ("{}", "[]", "null", "7", "[" * 100_000, '{"success": 1}', b"\xff", DAMAGED):
+        path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+        with pytest.raises(ValidationError, match="not a validation report"):
+            accepted_histories(folder, path)
+    path.write_text(DAMAGED.replace("[7]", '["../../x"]'))
+    with pytest.raises(ValidationError, match=r"'\.\./\.\./x' is no run's id"):
         accepted_histories(folder, path)
 
 
