@@ -161,11 +161,12 @@ class SweepSettings(_Section):
 class ValidationSettings(_Section):
     """What a history must satisfy to teach the LODE.
 
-    `max_train_loss`: far above the loss of an untrained network (ln 10 = 2.3 for ten classes).
+    `max_train_loss`: far above the loss of an untrained network (ln 10 = 2.3 for ten classes);
+    null: 100 and none below 0 where the metric is a share, as of a classifier, else any number.
     `max_quarantined`: the share of bad runs, in [0, 1], above which the pipeline stops.
     """
 
-    max_train_loss: Annotated[float, _Losses] = 100.0
+    max_train_loss: Annotated[float, _Losses] | None = None
     max_quarantined: Annotated[float, Range(0, 1, "a share")] = 0.2
 
 

@@ -27,6 +27,7 @@ import click
 import postgres
 
 import flows  # noqa: F401  telemetry off, before anything else
+from components.registry.database import make_whole
 from components.settings import SettingsError, load
 from components.storage.files import write_text
 from components.storage.workspace import Workspace
@@ -188,6 +189,8 @@ def start_prefect(workspace: Workspace, port: int, database: str | None) -> Serv
 
 
 def start_mlflow(workspace: Workspace, port: int, tracking_uri: str) -> Server:
+    if tracking_uri.startswith("sqlite:"):
+        make_whole(Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]))
     url = f"http://{HOST}:{port}"
     return Server(
         "mlflow",

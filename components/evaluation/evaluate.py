@@ -225,7 +225,7 @@ def _lode_entry(runs: Sequence[History], fit: FitSummary | None) -> LodeEntry:
     if len(digests) > 1:
         raise EvaluationError(
             f"the LODE runs were scheduled by {len(digests)} different LODEs or settings; "
-            "delete the older runs and run `lode train`"
+            "move the older runs away and run `lode train`"
         )
     decisions = [one for h in runs for one in h.meta.get("decisions") or []]
     kept = Counter(one["kept"] for one in decisions if one.get("kept"))

@@ -20,7 +20,7 @@ from components.evaluation.wording import finer_search, headline
 from components.schedulers.names import FINER_SEARCH, LODE, label
 
 SCHEDULER, PEAK, TEST, RUNS = "Scheduler", "Peak lr", "Test accuracy (%)", "Runs"
-VALIDATION, SHARPNESS, SECONDS = "Validation (%)", "Sharpness λₘₐₓ", "Seconds per epoch"
+SHARPNESS, SECONDS = "Sharpness λₘₐₓ", "Seconds per epoch"
 SEARCH, COST = "Search (runs)", "Cost"
 # In a terminal: its columns by name, and those that make room first where 80 columns are too few.
 TERMINAL = {
@@ -31,7 +31,7 @@ TERMINAL = {
     SHARPNESS: "λₘₐₓ",
     SECONDS: "s/epoch",
 }
-# TEST and VALIDATION are those of an accuracy; `test_column` and `validation_column` of any metric.
+# TEST stands for that of an accuracy; `test_column` is any metric's.
 LEAST_NEEDED, WIDTH = ("s/epoch", "λₘₐₓ", RUNS), 80
 PARTS = {"held_out": "Runs held out of the fit", "fitted": "Runs of the fit"}
 

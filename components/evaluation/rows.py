@@ -76,7 +76,7 @@ def _found(
         if key in found:
             raise EvaluationError(
                 f"{run.describe()} is there twice ({found[key].run_id}, {run.run_id}), from "
-                "different settings or LODEs; delete the older file and run `lode train`"
+                "different settings or LODEs; move the older file away and run `lode train`"
             )
         found[key] = run
     return found

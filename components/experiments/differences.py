@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from components.evaluation.notation import NONE, interval, signed
+from components.evaluation.metric import Metric
+from components.evaluation.notation import NONE
 from components.evaluation.results import Evaluation
 from components.evaluation.statistics import PairedDifference, paired_difference
 from components.experiments.command import ExperimentError
 from components.schedulers.names import LODE
 
-Differences = dict[str, float]  # by seed, or by what else they are paired over; fractions
+Differences = dict[str, float]  # by seed, or by what else they are paired over; as the metric is
 
 
 def sweeps_best(evaluation: Evaluation, folder: str) -> str:
@@ -43,12 +44,12 @@ def above_zero(differences: Differences) -> PairedDifference:
     return paired_difference(differences, dict.fromkeys(differences, 0.0))
 
 
-def text(pair: PairedDifference | None) -> str:
-    """`+0.28 (+0.13 to +0.43)` in points, bold where the interval excludes 0."""
+def text(pair: PairedDifference | None, metric: Metric) -> str:
+    """`+0.28 (+0.13 to +0.43)`, bold where the interval excludes 0."""
     if pair is None or pair.mean is None:
         return NONE
     if pair.mean == pair.low == pair.high == 0:
         return "exact tie"
-    reach = interval(pair)
-    mean = signed(pair.mean) if reach == NONE else f"{signed(pair.mean)} ({reach})"
+    mean, reach = metric.difference(pair.mean), metric.interval(pair)
+    mean = mean if reach == NONE else f"{mean} ({reach})"
     return f"**{mean}**" if pair.significant else mean

@@ -13,7 +13,8 @@ from statistics import fmean
 
 import click
 
-from components.evaluation.notation import NONE, configuration, seeds, signed
+from components.evaluation.metric import Metric
+from components.evaluation.notation import NONE, configuration, seeds
 from components.evaluation.results import Evaluation, PilotResult
 from components.evaluation.statistics import summarize
 from components.evaluation.tables import Table
@@ -48,7 +49,7 @@ def main(params: tuple[Path, ...]) -> None:
     setting and the same fresh seeds, every folder with a sweep, pilots and a fit of its own. With
     `baselines: {schedulers: [finer-search]}` there is a finer search to compare with.
 
-    Prints a Markdown table in points of test accuracy: a row per sweep, then all of them over the
+    Prints a Markdown table (of a share in points): a row per sweep, then all of them over the
     fresh seeds and over the replications, with 95 % intervals.
 
     \b
@@ -70,9 +71,10 @@ def replications_table(evaluations: Mapping[str, Evaluation]) -> Table:
     """
     check_alike(evaluations)
     rows = [_sweep(folder, one) for folder, one in evaluations.items()]
+    metric = next(iter(evaluations.values())).shown
     best = [minus(one, sweeps_best(one, folder)) for folder, one in evaluations.items()]
     finer = [minus(one, FINER_SEARCH) for one in evaluations.values() if _has_finer(one)]
-    return Table.of(COLUMNS, [*rows, *(_together(best, finer) if len(rows) > 1 else [])])
+    return Table.of(COLUMNS, [*rows, *(_together(best, finer, metric) if len(rows) > 1 else [])])
 
 
 def check_alike(evaluations: Mapping[str, Evaluation]) -> None:
@@ -101,8 +103,9 @@ def heading(evaluations: Mapping[str, Evaluation]) -> str:
     """What the table is of."""
     one = next(iter(evaluations.values()))
     return (
-        f"{one.task}, {one.setup.updates:,} updates: LODE minus another, points of test "
-        f"{one.metric} on the fresh seeds {seeds(one.setup.seeds)}, paired, 95 % intervals"
+        f"{one.task}, {one.setup.updates:,} updates: LODE minus another, "
+        f"{'points of ' if one.percent else ''}test {one.metric} on the fresh seeds "
+        f"{seeds(one.setup.seeds)}, paired, 95 % intervals"
     )
 
 
@@ -137,39 +140,42 @@ def _sweep(folder: str, evaluation: Evaluation) -> list[str]:
     row, pairs = sweeps_best(evaluation, folder), evaluation.comparisons[LODE]
     best, finer = evaluation.schedulers[row], evaluation.schedulers.get(FINER_SEARCH)
     compared = [pairs[row]] + ([pairs[FINER_SEARCH]] if finer else [])
-    against = text(pairs[FINER_SEARCH]) if finer else NOT_RUN
+    against = text(pairs[FINER_SEARCH], evaluation.shown) if finer else NOT_RUN
     if finer and (finer.scheduler, finer.peak_lr) == (best.scheduler, best.peak_lr):
         against += ": it chose the sweep's best"
     return [
         seeds(evaluation.sweep.seeds),
         configuration(best.scheduler, best.peak_lr),
-        *_pilots(evaluation.pilots),
-        text(pairs[row]),
+        *_pilots(evaluation.pilots, evaluation.shown),
+        text(pairs[row], evaluation.shown),
         against,
         ", ".join(dict.fromkeys(str(pair.n) for pair in compared)),
     ]
 
 
-def _pilots(pilots: PilotResult | None) -> list[str]:
+def _pilots(pilots: PilotResult | None, metric: Metric) -> list[str]:
     """Their estimate of the plan's gain ± its standard error, and what became of the plan."""
     if pilots is None:
         return [NONE, "no pilots"]
     gain = pilots.gain
-    known = gain.mean is not None and gain.error is not None
-    estimate = f"{signed(gain.mean or 0)} ± {100 * (gain.error or 0):.2f}" if known else NONE
+    estimate = NONE
+    if gain.mean is not None and gain.error is not None:
+        estimate = f"{metric.difference(gain.mean)} ± {metric.size(gain.error)}"
     return [estimate, "adopted" if pilots.adopted else "refused"]
 
 
-def _together(best: Sequence[Differences], finer: Sequence[Differences]) -> list[list[str]]:
+def _together(
+    best: Sequence[Differences], finer: Sequence[Differences], metric: Metric
+) -> list[list[str]]:
     """All replications over seeds and over themselves, and how much they scatter."""
     rows = []
     for name, over in (("seeds", over_seeds), ("replications", over_replications)):
         pooled = [over(found) if found else {} for found in (best, finer)]
-        cells = [text(above_zero(one)) if one else NOT_RUN for one in pooled]
+        cells = [text(above_zero(one), metric) if one else NOT_RUN for one in pooled]
         counts = ", ".join(dict.fromkeys(str(len(one)) for one in pooled if one))
         rows.append([f"**all {len(best)}, over {name}**", "", "", "", *cells, counts])
     spread = [summarize(over_replications(found).values()) for found in (best, finer)]
-    scatter = [NONE if one.std is None else f"{100 * one.std:.2f}" for one in spread]
+    scatter = [NONE if one.std is None else metric.size(one.std) for one in spread]
     counts = ", ".join(dict.fromkeys(str(one.n) for one in spread if one.n))
     return [*rows, ["standard deviation over replications", "", "", "", *scatter, counts]]
 

@@ -1,4 +1,4 @@
-"""All schedulers of one setting: test accuracy, sharpness, price, and LODE minus each of them."""
+"""All schedulers of one setting: test metric, sharpness, price, and LODE minus each of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from components.evaluation.result_tables import (
     SCHEDULER,
     SEARCH,
     SHARPNESS,
-    TEST,
     ranked,
     result_table,
+    test_column,
 )
 from components.evaluation.results import Evaluation
 from components.evaluation.tables import Table
@@ -21,14 +21,12 @@ from components.experiments.command import PARAMS, Command, evaluation_of
 from components.experiments.differences import text
 from components.schedulers.names import LODE
 
-SHOWN = {
-    SCHEDULER: "scheduler",
-    PEAK: "peak lr",
-    TEST: "test (%)",
+FIRST = {SCHEDULER: "scheduler", PEAK: "peak lr"}
+LAST = {
     SHARPNESS: "λ_max",
     SEARCH: "search (runs)",
 }
-DIFFERENCE = "LODE minus it (points)"
+DIFFERENCE = "LODE minus it"
 
 
 @click.command(cls=Command)
@@ -40,12 +38,12 @@ DIFFERENCE = "LODE minus it (points)"
     help="The settings file; its folder is the workspace.",
 )
 def main(params: Path) -> None:
-    """Print all schedulers of one setting, best test accuracy first.
+    """Print all schedulers of one setting, best test mean first.
 
     Reads reports/<task>/evaluation.json beside PARAMS, which `lode evaluate` leaves. What is
     compared beyond the sweep's schedules says `baselines.schedulers`.
 
-    Prints a Markdown table: test accuracy (mean ± standard deviation over the fresh seeds), λ_max,
+    Prints a Markdown table: test metric (mean ± standard deviation over the fresh seeds), λ_max,
     the runs its configuration was chosen by, and LODE minus it with the paired 95 % interval, bold
     where that excludes 0.
 
@@ -58,10 +56,13 @@ def main(params: Path) -> None:
 def schedulers_table(evaluation: Evaluation) -> Table:
     """A row per scheduler, best test mean first."""
     table, pairs = result_table(evaluation), evaluation.comparisons[LODE]
-    table = table.select({name: new for name, new in SHOWN.items() if name in table.columns})
-    differences = ["" if row == LODE else text(pairs[row]) for row in ranked(evaluation)]
+    metric = evaluation.shown
+    shown = {**FIRST, test_column(metric): f"test{metric.column or f' {metric.name}'}", **LAST}
+    table = table.select({name: new for name, new in shown.items() if name in table.columns})
+    differences = ["" if row == LODE else text(pairs[row], metric) for row in ranked(evaluation)]
     rows = [(*cells, own) for cells, own in zip(table.rows, differences, strict=True)]
-    return Table.of((*table.columns, DIFFERENCE), rows)
+    difference = DIFFERENCE + (" (points)" if metric.percent else "")
+    return Table.of((*table.columns, difference), rows)
 
 
 if __name__ == "__main__":

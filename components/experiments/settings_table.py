@@ -1,4 +1,4 @@
-"""Several settings side by side: test accuracy and λ_max of every row, and what the search cost."""
+"""Several settings side by side: test metric and λ_max of every row, and what the search cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from components.evaluation.notation import NONE, spread
+from components.evaluation.metric import Metric
+from components.evaluation.notation import NONE
 from components.evaluation.results import Evaluation, SchedulerEntry
 from components.evaluation.tables import Table
 from components.evaluation.walltime import total_seconds
@@ -60,8 +61,8 @@ def main(params: tuple[Path, ...]) -> None:
     histories of its finer search, if it has one. A folder with `lode.controller: paper` is no
     column: it is the row "LODE, paper" of the folder with the same sweep and fresh seeds.
 
-    Prints a Markdown table: test accuracy in per cent, mean ± standard deviation over the fresh
-    seeds, with λ_max in brackets; then runs of search and their training seconds.
+    Prints a Markdown table: test metric (a share in per cent), mean ± standard deviation over the
+    fresh seeds, with λ_max in brackets; then runs of search and their training seconds.
 
     \b
     .venv/bin/python -m components.experiments.settings_table M500/params.yaml PAPER/params.yaml
@@ -120,19 +121,19 @@ def settings_table(settings: Mapping[str, Setting]) -> Table:
 
 def _column(setting: Setting) -> dict[str, str]:
     """The cells by row."""
-    evaluation = setting.evaluation
+    evaluation, metric = setting.evaluation, setting.evaluation.shown
     cells = {SEEDS: str(len(evaluation.setup.seeds))}
     for row, entry in evaluation.schedulers.items():
-        cells[DEFAULT_ROW if row == LODE else label(row)] = _cell(entry)
+        cells[DEFAULT_ROW if row == LODE else label(row)] = _cell(entry, metric)
     if setting.paper:
-        cells[PAPER_ROW] = _cell(setting.paper.schedulers[LODE])
+        cells[PAPER_ROW] = _cell(setting.paper.schedulers[LODE], metric)
     return cells | _costs(setting)
 
 
-def _cell(entry: SchedulerEntry) -> str:
+def _cell(entry: SchedulerEntry, metric: Metric) -> str:
     """`93.57 ± 0.64 (5.43)`."""
     sharpness, lost = entry.sharpness.mean, entry.diverged
-    shown = spread(entry.test) + ("" if sharpness is None else f" ({sharpness:.3g})")
+    shown = metric.spread(entry.test) + ("" if sharpness is None else f" ({sharpness:.3g})")
     return shown + (f", {lost} diverged" if lost else "")
 
 

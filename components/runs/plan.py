@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from components.evaluation.ranking import best_configurations
+from components.lode.settings import RATES, SEEDS, OutOfRangeError, Range
 from components.runs.job import Job
 from components.runs.policies import policy_job
 from components.runs.scheduled import lode_job
@@ -104,15 +105,18 @@ def job_of(
     """`template` as a run under any scheduler, with what else determines it (LODE, policy, range).
 
     Raises:
-        JobError: a peak lr too few or too many, or one that is not positive.
+        JobError: a peak lr too few or too many, or a peak lr or seed that no run may have.
         PolicyError, WorkspaceError: no policy, or no LODE, in the workspace.
     """
+    _check("--seed", SEEDS, seed)
+    if peak_lr is not None:
+        _check("--peak-lr", RATES, peak_lr)
     if scheduler == LODE:
         if peak_lr is not None:
             raise JobError("scheduler lode sets the learning rate itself; drop --peak-lr")
         return lode_job(template, settings, workspace, seed)
     if scheduler in LEARNED_SCHEDULERS:
-        if peak_lr is None or not peak_lr > 0:
+        if peak_lr is None:
             raise JobError(
                 f"scheduler {scheduler} needs the learning rate it starts from: add --peak-lr 0.01"
             )
@@ -121,9 +125,14 @@ def job_of(
         return _population_job(template, settings, peak_lr, seed)
     if peak_lr is None:
         peak_lr = _best_of_sweep(settings, workspace, scheduler)
-    if not peak_lr > 0:
-        raise JobError(f"--peak-lr {peak_lr:g}: must be greater than 0")
     return under(template, scheduler, peak_lr, seed)
+
+
+def _check(option: str, allowed: Range, value: float) -> None:
+    try:
+        allowed.check(value)
+    except OutOfRangeError as error:
+        raise JobError(f"{option} {value:g}: {error}") from None
 
 
 def missing(jobs: list[Job]) -> int:

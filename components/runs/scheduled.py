@@ -11,6 +11,7 @@ from components.lode.settings import DEFAULT
 from components.runs.job import Job
 from components.settings import Settings
 from components.storage.digests import file_digest, text_digest
+from components.storage.typed import SEAL, DamagedError, parsed
 from components.storage.workspace import Workspace, WorkspaceError
 
 JUDGE_FILES = (judge.WEIGHTS, judge.CONFIG)  # beside the LODE, of the default controller
@@ -34,22 +35,32 @@ def lode_job(template: Job, settings: Settings, workspace: Workspace, seed: int)
 
 
 def scheduled_job(template: Job, folder: Path, controller: dict[str, Any], seed: int) -> Job:
-    """`template` as a run under the LODE in `folder`; its name depends on weights and controller.
+    """`template` as a run under the LODE in `folder`; named after it and the controller.
 
     Raises:
-        WorkspaceError: no LODE there, or no judge for the default controller.
+        WorkspaceError: no LODE there, no judge for the default controller, or a damaged file.
     """
-    fitted = [
-        path for path in lode_files(folder, controller["controller"]) if path.name != model.CONFIG
-    ]
+    fitted = lode_files(folder, controller["controller"])
     for path in fitted:
         if not path.exists():
             raise WorkspaceError(f"{path}: no fitted LODE; run `lode fit` first")
-    digest = text_digest(*map(file_digest, fitted), controller)[:16]
+    weights, config, *judged = fitted
+    digests = file_digest(weights), _what_it_is(config), *map(file_digest, judged)
+    digest = text_digest(*digests, controller)[:16]
     spec = replace(
         template.spec, scheduler="lode", peak_lr=None, seed=seed, scheduler_digest=digest
     )
     return replace(template, spec=spec, lode=folder, controller=controller)
+
+
+def _what_it_is(config: Path) -> str:
+    """Digest of a LODE's config.json without what it says of the fit: times differ, and a fit that
+    was killed and went on is the same fit."""
+    try:
+        found = parsed(config.read_bytes())
+    except (OSError, DamagedError) as error:
+        raise WorkspaceError(f"{config}: {error}; run `lode fit` again") from None
+    return text_digest({key: value for key, value in found.items() if key not in ("fit", SEAL)})
 
 
 def check_unchanged(job: Job) -> None:

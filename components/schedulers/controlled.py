@@ -49,7 +49,7 @@ class Controlled(Scheduler):
         if signature(training.network) != self.policy.network:
             raise PolicyError(
                 f"this policy was learned on another network than {training.task.name} now has; "
-                "delete its folder and run `lode learn` again"
+                "run `lode learn` again"
             )
         self.training, self.network = training, training.network
         self.validation = training.data.val.first(VALIDATION_SAMPLES)

@@ -81,6 +81,21 @@ def _fitted(settings: Settings, workspace: Workspace) -> list[Path]:
     return lode_files(workspace.lode(settings.task), settings.lode.controller)
 
 
+def _registered(settings: Settings, workspace: Workspace) -> list[Path]:
+    """With the version's own files, where MLflow keeps them here: they may be gone, and of a
+    workspace that was copied they are another's."""
+    from components.steps.results import read_registration
+
+    path = workspace.registration(settings.task)
+    found = read_registration(path)
+    if not settings.registry.tracking_uri.startswith("sqlite:"):
+        return [path]
+    files = sorted(one for one in Path(found.location).rglob("*") if one.is_file())
+    if not files or not files[0].is_relative_to(workspace.artifacts):
+        raise WorkspaceError(f"{path}: the files it names are not in {workspace.artifacts}")
+    return [path, *files]
+
+
 def _tuned(settings: Settings, workspace: Workspace) -> list[Path]:
     from components.runs.comparison import tuning_jobs
 
@@ -108,7 +123,7 @@ DATA_DOCS = Artifact(Workspace.data_docs, "validate", counted=_documented)
 PILOTS = Artifact(Workspace.pilots, "pilot", counted=_piloted)
 PILOT_SUMMARY = Artifact(Workspace.pilot_summary, "pilot", "metric")
 LODE = Artifact(Workspace.lode, "fit", counted=_fitted)
-REGISTRATION = Artifact(Workspace.registration, "register")
+REGISTRATION = Artifact(Workspace.registration, "register", counted=_registered)
 BASELINES = Artifact(Workspace.baselines, "baselines", counted=_tuned)
 SCHEDULED = Artifact(Workspace.scheduled, "train", counted=_scheduled)
 EVALUATION = Artifact(Workspace.evaluation, "evaluate", "metric")

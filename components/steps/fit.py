@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.evaluation.ranking import best_configuration
+from components.evaluation.results import FitSummary
 from components.lode.fit import fit as fit_lode
 from components.lode.judge_fit import Runs, fit_judge
-from components.lode.model import LODE
 from components.lode.opening import Opening
 from components.lode.settings import DEFAULT, PAPER
 from components.runs.progress import progress
 from components.runs.scheduled import JUDGE_FILES
 from components.schedulers.names import PARAMETRIC_SCHEDULERS
 from components.settings import Settings
-from components.steps.results import read_pilots
+from components.steps.results import read_fit, read_pilots
 from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import History, history_path, read_history
 from components.validation.accepted import accepted_histories
@@ -30,9 +30,10 @@ def work(settings: Settings, workspace: Workspace) -> None:
 
 
 def summary(settings: Settings, workspace: Workspace) -> str:
-    found = LODE.load(workspace.lode(settings.task)).config.fit
-    error = found["best_error"]
-    return f"{found['fitted']} runs" + (f", held-out error {error:.3f}" if error else "")
+    found = read_fit(workspace.lode(settings.task)) or FitSummary()
+    runs = "?" if found.fitted is None else found.fitted
+    error = "" if found.best_error is None else f", held-out error {found.best_error:.3f}"
+    return f"{runs} runs{error}"
 
 
 def fit_models(

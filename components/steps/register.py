@@ -10,7 +10,7 @@ from components.registry.tracking import log_sweep
 from components.runs.sweep_histories import sweep_histories
 from components.settings import Settings
 from components.steps.declared import learning_digest
-from components.steps.results import read_json, read_validated
+from components.steps.results import read_registration, read_validated
 from components.storage.files import write_text
 from components.storage.workspace import Workspace, git_revision
 
@@ -43,5 +43,5 @@ def work(settings: Settings, workspace: Workspace) -> None:
 
 
 def summary(settings: Settings, workspace: Workspace) -> str:
-    found = read_json(workspace.registration(settings.task))
-    return f"{found['name']} version {found['version']}"
+    found = read_registration(workspace.registration(settings.task))
+    return f"{found.name} version {found.version}"

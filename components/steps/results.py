@@ -125,6 +125,21 @@ def read_validated(path: Path) -> Validated:
         raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first") from None
 
 
+@dataclass(frozen=True)
+class Registered:
+    """Of `registration.json`, what others than the registry read; `location` as of
+    `Registration`."""
+
+    name: str
+    version: int
+    location: str = ""
+
+
+def read_registration(path: Path) -> Registered:
+    """`registration.json`; errors as of `read_pilots`."""
+    return _typed(Registered, read_json(path), path)
+
+
 def _quarantined(found: Validated) -> list[Quarantined]:
     return [
         Quarantined(f"{bad.run} ({bad.run_id})", [reason.problem for reason in bad.reasons])

@@ -57,11 +57,14 @@ def check_settings_of(name: str, settings: Settings, workspace: Workspace) -> No
     Where that step has left no stamp (files from elsewhere, `.lode` deleted) nothing can be said.
 
     Raises:
-        WorkspaceError: it was made with others; names them and the step to run.
+        WorkspaceError: it was made with others, or nobody can read with which; says what to run.
     """
+    path = stamp_path(workspace, settings.task, name)
+    if not path.exists():
+        return
     before = read_stamp(name, settings.task, workspace)
     if before is None:
-        return
+        raise WorkspaceError(f"{path}: damaged, or of another version; run `lode {name}` again")
     now = values(settings, tuple(before["settings"]))
     changed = _differing(before["settings"], now)
     if changed:

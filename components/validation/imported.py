@@ -36,7 +36,7 @@ def check_runs(
     updates: int,
     points: int,
     unreadable: Mapping[str, str] | None = None,
-    max_train_loss: float = 100.0,
+    max_train_loss: float | None = None,
     max_quarantined: float = 0.2,
 ) -> Checked:
     """Check completed runs of one task and budget with Great Expectations.
@@ -44,7 +44,7 @@ def check_runs(
     Args:
         histories: with distinct run ids; updates, points: their N and T.
         unreadable: files that could not be read and why; they count as bad.
-        max_train_loss: a larger loss makes a run bad.
+        max_train_loss: as of `Sweep`.
         max_quarantined: stop when a larger share, in [0, 1], is bad.
 
     Raises:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from components.training.history import COLUMNS, DIVERGED, STOPPED
-from components.validation.possible import LARGEST, METRICS, metric_fault, metric_range
+from components.validation.possible import LARGEST, METRICS, loss_range, metric_range, range_fault
 from components.validation.tables import DECLARED_SCHEMA, Sweep
 
 if TYPE_CHECKING:
@@ -89,12 +89,12 @@ def _length(sweep: Sweep) -> Any:
 
 def _metrics(sweep: Sweep) -> list[Any]:
     """Of the metadata: neither is learned from, both are shown."""
-    return [_metric(name, metric_range(sweep.task)) for name in METRICS]
+    return [_measured(name, metric_range(sweep.task)) for name in METRICS]
 
 
-def _metric(column: str, bounds: tuple[float, float]) -> Any:
+def _measured(column: str, bounds: tuple[float, float]) -> Any:
     low, high = bounds
-    return _between(column, metric_fault(column, bounds), min_value=low, max_value=high)
+    return _between(column, range_fault(column, bounds), min_value=low, max_value=high)
 
 
 def _points(sweep: Sweep) -> list[Expectation]:
@@ -129,9 +129,8 @@ def _values(sweep: Sweep) -> list[Expectation]:
         _between("step", f"step outside 1..{sweep.updates}", min_value=1, max_value=sweep.updates),
         *(_expect("ExpectColumnValuesToNotBeNull", QUARANTINE, f"{name} is not a number",
                   column=name) for name in COLUMNS[1:]),
-        _between("train_loss", f"train_loss outside [0, {sweep.max_train_loss:g}]", min_value=0,
-                max_value=sweep.max_train_loss),
-        _metric("val_metric", metric_range(sweep.task)),
+        _measured("train_loss", loss_range(sweep.task, sweep.max_train_loss)),
+        _measured("val_metric", metric_range(sweep.task)),
         *(_between(name, f"{name} negative or infinite", min_value=0, max_value=LARGEST)
           for name in ("lr", "epoch", "elapsed_s")),
     ]

@@ -52,7 +52,7 @@ class Sweep:
         schedulers, peak_lrs, seeds: the grid; `peak_lrs` is ignored when `sampler` is `tpe`.
         updates, points, train_samples: N, T and the part of the training data of every run.
         data_digest: of the user's own data, as in `RunSpec`.
-        max_train_loss: a larger loss makes a run bad.
+        max_train_loss: a larger loss makes a run bad; None: see `loss_range`.
         max_quarantined: largest share of bad runs, in [0, 1], that the pipeline accepts.
     """
 
@@ -65,7 +65,7 @@ class Sweep:
     train_samples: int | None = None
     data_digest: str | None = None
     sampler: Literal["grid", "tpe"] = "grid"
-    max_train_loss: float = 100.0
+    max_train_loss: float | None = None
     max_quarantined: float = 0.2
 
     def declares(self, history: History) -> bool:

@@ -31,7 +31,7 @@ def validate(
     train_samples: int | None = None,
     data_digest: str | None = None,
     sampler: str = "grid",
-    max_train_loss: float = 100.0,
+    max_train_loss: float | None = None,
     max_quarantined: float = 0.2,
 ) -> ValidationResult:
     """Check the histories of a sweep with Great Expectations.
@@ -44,7 +44,7 @@ def validate(
         report_dir: `reports/<task>`.
         task, schedulers, peak_lrs, seeds, updates, points, train_samples, data_digest, sampler: the
             declared sweep; other runs of the task in the folder are counted and set aside.
-        max_train_loss: a larger loss makes a run bad.
+        max_train_loss: as of `Sweep`.
         max_quarantined: stop when a larger share of the runs, in [0, 1], is bad.
 
     Raises:

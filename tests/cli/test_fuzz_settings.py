@@ -39,7 +39,7 @@ KEYS = [
         for key in PLAIN["lode"][name]
     ),
 ]
-SLOWEST = 2.0  # seconds
+SLOWEST = 10.0  # seconds of processor time; an alias bomb that is followed takes over 20
 LONGEST = 4000  # characters of ten faults; each is shorter by far
 
 BOMB = "[&a [x, x, x], " + ", ".join(
@@ -77,7 +77,8 @@ def files(draw: st.DrawFn) -> str:
     found: dict[str, Any] = yaml.safe_load(yaml.safe_dump(PLAIN))
     odd: dict[str, str] = {}
     for number in range(draw(st.integers(1, 3))):
-        section = draw(st.sampled_from([found, *(found[s] for s in SECTIONS if s in found)]))
+        nested = [found[name] for name in SECTIONS if isinstance(found.get(name), dict)]
+        section = draw(st.sampled_from([found, *nested]))
         key = draw(st.sampled_from([*sorted(map(str, section)), "updates", "unknown", "sed"]))
         change = draw(st.sampled_from(["value", "value", "value", "gone"]))
         if change == "gone":
@@ -102,13 +103,13 @@ def short(message: str) -> bool:
 
 def outcome(path: Path, overrides: dict[str, Any] | None = None) -> Settings | SettingsError:
     """What comes of a file; any other exception fails the test."""
-    started = time.monotonic()
+    started = time.process_time()
     try:
         found: Settings | SettingsError = load(path, overrides)
     except SettingsError as error:
         assert short(str(error)), str(error)[:1000]
         found = error
-    assert time.monotonic() - started < SLOWEST
+    assert time.process_time() - started < SLOWEST
     return found
 
 
@@ -207,12 +208,12 @@ def idle(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(entry: Callable[[], None], arguments: list[str], capsys: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", arguments)
-        started, code = time.monotonic(), 0
+        started, code = time.process_time(), 0
         try:
             entry()
         except SystemExit as end:
             code = int(end.code or 0)
-        assert time.monotonic() - started < SLOWEST
+        assert time.process_time() - started < SLOWEST
     said = capsys.readouterr()
     assert code in (0, 1, 2), said.err
     assert "Traceback" not in said.err and len(said.err) < LONGEST, said.err[:1000]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from components.experiments.schedulers_table import DIFFERENCE, schedulers_table
+from dataclasses import replace
+
+from components.experiments.schedulers_table import schedulers_table
 from tests.experiments import made
 
+DIFFERENCE = "LODE minus it (points)"
 TESTS = {
     "onecycle": [0.93, 0.94, 0.95, 0.96],
     "constant": [0.90, 0.92, 0.91, 0.93],
@@ -33,3 +36,9 @@ def test_best_first_and_bold_where_the_interval_excludes_zero() -> None:
 
 def test_sharpness_that_was_not_measured_has_no_column() -> None:
     assert "λ_max" not in schedulers_table(made.evaluation(TESTS, sharpness=None)).columns
+
+
+def test_another_metric_has_its_own_name_and_unit() -> None:
+    evaluation = replace(made.evaluation(TESTS), metric="R²", percent=False)
+    [row] = [one for one in schedulers_table(evaluation).records() if one["scheduler"] == "Constant"]
+    assert (row["test R²"], row["LODE minus it"]) == ("0.915 ± 0.013", "**+0.03 (+0.017 to +0.043)**")

@@ -1,6 +1,7 @@
 """The steps on a real, tiny pipeline: what they do once, not again, and what makes them stale."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,15 @@ def copy(finished_copy: Path) -> Workspace:
     return Workspace(finished_copy)
 
 
+@pytest.fixture
+def moved(copy: Workspace) -> Workspace:
+    """The copy as a workspace of its own, in which nothing is left to do: what MLflow has of it lay
+    in the one that was copied."""
+    with pytest.warns(UserWarning, match="moved or copied; it is registered anew"):
+        STEPS["register"](tiny(), copy)
+    return copy
+
+
 def ran(settings: Settings, workspace: Workspace) -> list[str]:
     results = (step(settings, workspace, in_this_process) for step in PIPELINE)
     return [result.step for result in results if result.ran]
@@ -36,11 +46,11 @@ def stale(settings: Settings, workspace: Workspace) -> set[str]:
     return {step.name for step in PIPELINE if not step.is_current(settings, workspace)}
 
 
-def test_a_second_time_nothing_runs(copy: Workspace) -> None:
-    files = {path: path.stat().st_mtime_ns for path in copy.root.rglob("*") if path.is_file()}
+def test_a_second_time_nothing_runs(moved: Workspace) -> None:
+    files = {path: path.stat().st_mtime_ns for path in moved.root.rglob("*") if path.is_file()}
     kept = {p: t for p, t in files.items() if ".lode" not in p.parts and p.suffix != ".db"}
-    assert up_to_date(tiny(), copy)
-    assert ran(tiny(), copy) == []
+    assert up_to_date(tiny(), moved)
+    assert ran(tiny(), moved) == []
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
@@ -52,7 +62,12 @@ def test_the_table_and_the_report_are_there(finished: Path) -> None:
     assert str(Workspace(finished).page(TASK)) in table
 
 
-EVERYTHING_AFTER_THE_SWEEP = set(STEPS) - {"sweep", "baselines", "train"}
+def test_of_a_copied_workspace_only_the_registration_is_made_again(moved: Workspace) -> None:
+    found = json.loads(moved.registration(TASK).read_text())
+    place = Path(found["location"])
+    assert found["version"] == 2 and place.is_relative_to(moved.artifacts)
+    shutil.rmtree(place)
+    assert stale(tiny(), moved) == {"register"}
 
 
 @pytest.mark.parametrize(
@@ -105,26 +120,26 @@ def test_another_budget_sweeps_anew_beside_the_old_histories(copy: Workspace) ->
     assert {path.stem for path in copy.histories(TASK).glob("*.parquet")} > old
 
 
-def test_a_lost_or_damaged_output_is_made_again(copy: Workspace) -> None:
-    weights = copy.lode(TASK) / "lode.safetensors"
+def test_a_lost_or_damaged_output_is_made_again(moved: Workspace) -> None:
+    weights = moved.lode(TASK) / "lode.safetensors"
     good = weights.read_bytes()
     weights.write_bytes(good[:100])
-    assert not up_to_date(tiny(), copy)
-    assert STEPS["fit"](tiny(), copy).why == "models/lode/digits-mlp/lode.safetensors has changed"
+    assert not up_to_date(tiny(), moved)
+    assert STEPS["fit"](tiny(), moved).why == "models/lode/digits-mlp/lode.safetensors has changed"
     assert weights.read_bytes() == good, "the fit is not deterministic"
-    for lost in (copy.page(TASK), copy.figures(TASK) / "test.svg"):
+    for lost in (moved.page(TASK), moved.figures(TASK) / "test.svg"):
         lost.unlink()
-        assert stale(tiny(), copy) == {"evaluate"}
-        assert STEPS["evaluate"](tiny(), copy).ran and lost.exists()
+        assert stale(tiny(), moved) == {"evaluate"}
+        assert STEPS["evaluate"](tiny(), moved).ran and lost.exists()
 
 
-def test_an_evaluation_of_another_version_is_made_again(copy: Workspace) -> None:
-    path = copy.evaluation(TASK)
+def test_an_evaluation_of_another_version_is_made_again(moved: Workspace) -> None:
+    path = moved.evaluation(TASK)
     path.write_text(path.read_text().replace(f'"schema": {SCHEMA_VERSION}', '"schema": 1'))
     with pytest.raises(WorkspaceError, match=r"evaluation\.json: written by another version"):
-        result_table(tiny(), copy)
-    assert ran(tiny(), copy) == ["evaluate"]
-    assert "PBT" in result_table(tiny(), copy)
+        result_table(tiny(), moved)
+    assert ran(tiny(), moved) == ["evaluate"]
+    assert "PBT" in result_table(tiny(), moved)
 
 
 def test_the_pilots_are_counted_and_their_plan_is_what_runs_begin_with(finished: Path) -> None:
@@ -171,12 +186,12 @@ def test_a_lost_pilot_is_run_again(copy: Workspace) -> None:
     assert STEPS["pilot"](tiny(), copy, in_this_process).ran and lost.exists()
 
 
-def test_only_a_missing_run_is_trained(copy: Workspace) -> None:
-    paths = sorted(copy.histories(TASK).glob("*.parquet"))
+def test_only_a_missing_run_is_trained(moved: Workspace) -> None:
+    paths = sorted(moved.histories(TASK).glob("*.parquet"))
     paths[3].unlink()
-    result = STEPS["sweep"](tiny(), copy)  # by a real pool
+    result = STEPS["sweep"](tiny(), moved)  # by a real pool
     assert result.ran and result.trained == 1
-    assert ran(tiny(), copy) == [], "the same run gave another history"
+    assert ran(tiny(), moved) == [], "the same run gave another history"
 
 
 def test_a_truncated_history_stops_with_its_name(copy: Workspace) -> None:
