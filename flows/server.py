@@ -13,6 +13,8 @@ from typing import Any
 
 from components.storage.workspace import Workspace
 
+OURS = "http://127.0.0.1:"  # `make serve` listens nowhere else
+
 
 def prefect_environment(workspace: Workspace, server: dict[str, Any] | None) -> dict[str, str]:
     """What Prefect must find set when it is imported; what the caller has set stays."""
@@ -30,7 +32,9 @@ def running_server(workspace: Workspace) -> dict[str, Any] | None:
     """What `make serve` wrote to `.lode/serve.json`, if its Prefect server answers."""
     try:
         server = json.loads((workspace.state / "serve.json").read_text(encoding="utf-8"))
+        if not server["prefect"].startswith(OURS):
+            return None
         with urllib.request.urlopen(f"{server['prefect']}/api/health", timeout=5):
             return dict(server)
-    except (OSError, ValueError, KeyError, urllib.error.URLError):
-        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # nothing there, or no file of ours

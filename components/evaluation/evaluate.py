@@ -5,7 +5,6 @@ The same input gives the same bytes: nothing here reads a clock or the machine i
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -48,7 +47,8 @@ from components.evaluation.statistics import PairedDifference, paired_difference
 from components.evaluation.trajectories import Trajectories
 from components.evaluation.walltime import seconds_per_epoch, total_seconds
 from components.schedulers.names import FINER_SEARCH, LODE
-from components.storage.files import atomic_path, write_text
+from components.storage.files import atomic_path
+from components.storage.typed import write_sealed
 from components.training.history import History, digest
 
 _TEXTS = ("run_id", "task", "scheduler", "status", "device")
@@ -141,8 +141,7 @@ def write_evaluation(
     figures.draw(evaluation, rows, trajectories, report_dir / "figures")
     write_page(evaluation, report_dir)
     # last, so that its presence says that the rest is there
-    text = json.dumps(asdict(evaluation), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(report_dir / "evaluation.json", text + "\n")
+    write_sealed(report_dir / "evaluation.json", asdict(evaluation))
 
 
 def _best_baseline(tuning: Sequence[History], chosen: Mapping[str, Configuration]) -> str:

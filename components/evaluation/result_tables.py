@@ -22,7 +22,8 @@ from components.schedulers.names import FINER_SEARCH, LODE, label
 SCHEDULER, PEAK, TEST, RUNS = "Scheduler", "Peak lr", "Test accuracy (%)", "Runs"
 SHARPNESS, SECONDS = "Sharpness λₘₐₓ", "Seconds per epoch"
 SEARCH, COST = "Search (runs)", "Cost"
-# In a terminal: its columns by name, and those that make room first where 80 columns are too few.
+# In a terminal: its columns by name (TEST is an accuracy's, `test_column` any metric's), and those
+# that make room first where 80 columns are too few.
 TERMINAL = {
     SCHEDULER: SCHEDULER,
     PEAK: PEAK,
@@ -31,7 +32,6 @@ TERMINAL = {
     SHARPNESS: "λₘₐₓ",
     SECONDS: "s/epoch",
 }
-# TEST stands for that of an accuracy; `test_column` is any metric's.
 LEAST_NEEDED, WIDTH = ("s/epoch", "λₘₐₓ", RUNS), 80
 PARTS = {"held_out": "Runs held out of the fit", "fitted": "Runs of the fit"}
 

@@ -40,7 +40,7 @@ from components.runs.job import Job, RunAll
 from components.runs.plan import note, under
 from components.runs.pool import run_all
 from components.schedulers.plan import parametric_table, plan_digest
-from components.storage.files import write_text
+from components.storage.typed import DamagedError, read_sealed, write_sealed
 from components.training.history import History, digest
 
 # Standard errors of a gain that make it believed. With none of them an expected loss would count
@@ -169,15 +169,15 @@ class _Record:
         ]
         self.key = json.dumps(facts, sort_keys=True)
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            found = read_sealed(self.path)
+        except (FileNotFoundError, DamagedError):  # then the same plans are proposed again
             found = {}
         self.rounds: dict[str, Any] = found["rounds"] if found.get("key") == self.key else {}
 
     def plans(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
         if name not in self.rounds:
             self.rounds[name] = np.asarray(make(), dtype=np.float64).tolist()
-            write_text(self.path, json.dumps({"key": self.key, "rounds": self.rounds}))
+            write_sealed(self.path, {"key": self.key, "rounds": self.rounds})
         return np.array(self.rounds[name])
 
 

@@ -197,4 +197,4 @@ def write_record(record: NightRecord, workspace: Workspace) -> None:
     last = parse_or_none(NightRecord, lines[-1]) if lines else None
     if last is None or last.night != record.night:  # else a kill came between
         write_text(path, "\n".join([*lines, line]) + "\n")
-    write(record, workspace.nightly_report(record.task), sort_keys=True)
+    write(record, workspace.nightly_report(record.task))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from components.storage.files import write_text
+from components.storage.typed import DamagedError, read_sealed, write_sealed
 
 T = TypeVar("T")
 
@@ -18,26 +18,30 @@ T = TypeVar("T")
 def read_or_none(kind: type[T], path: Path) -> T | None:
     """What `write` wrote; None if it is missing, damaged, or lacks what a `kind` has."""
     try:
-        return parse_or_none(kind, path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        return _of_kind(kind, read_sealed(path))
+    except (OSError, DamagedError):
         return None
 
 
 def parse_or_none(kind: type[T], text: str) -> T | None:
-    """As `read_or_none`, of a file's content."""
+    """As `read_or_none`, of a line or a file of others, which has no seal."""
     try:
-        found: T = TypeAdapter(kind).validate_python(json.loads(text))
-    except (ValueError, RecursionError):  # pydantic's ValidationError is a ValueError
+        return _of_kind(kind, json.loads(text))
+    except (ValueError, RecursionError):
         return None
-    return found
 
 
-def write(value: object, path: Path, *, sort_keys: bool = False) -> None:
+def write(value: object, path: Path) -> None:
     """Write a dataclass as a JSON file, whole or not at all."""
-    text = json.dumps(
-        plain(value), indent=1, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False
-    )
-    write_text(path, text + "\n")
+    write_sealed(path, plain(value))
+
+
+def _of_kind(kind: type[T], found: Any) -> T | None:
+    try:
+        checked: T = TypeAdapter(kind).validate_python(found)
+    except ValueError:  # pydantic's ValidationError is one
+        return None
+    return checked
 
 
 def plain(value: Any) -> Any:

@@ -44,18 +44,17 @@ def scheduled_job(template: Job, folder: Path, controller: dict[str, Any], seed:
     for path in fitted:
         if not path.exists():
             raise WorkspaceError(f"{path}: no fitted LODE; run `lode fit` first")
-    weights, config, *judged = fitted
-    digests = file_digest(weights), _what_it_is(config), *map(file_digest, judged)
-    digest = text_digest(*digests, controller)[:16]
+    said = [_what_it_says(path) if path.suffix == ".json" else file_digest(path) for path in fitted]
+    digest = text_digest(*said, controller)[:16]
     spec = replace(
         template.spec, scheduler="lode", peak_lr=None, seed=seed, scheduler_digest=digest
     )
     return replace(template, spec=spec, lode=folder, controller=controller)
 
 
-def _what_it_is(config: Path) -> str:
-    """Digest of a LODE's config.json without what it says of the fit: times differ, and a fit that
-    was killed and went on is the same fit."""
+def _what_it_says(config: Path) -> str:
+    """Digest of a model's JSON without what that says of the fit: times differ, and a fit that was
+    killed and went on is the same fit."""
     try:
         found = parsed(config.read_bytes())
     except (OSError, DamagedError) as error:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
-from components.storage.shown import shown
-from components.storage.workspace import Workspace, WorkspaceError
+from components.runs.validated import read_validated
+from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_history
 
 
@@ -15,18 +13,10 @@ def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
     The folder may hold others: former settings', and what nightly retraining gathers.
 
     Raises:
-        WorkspaceError: not validated yet, or the report of it is damaged.
+        WorkspaceError: as of `read_validated`.
     """
-    path = workspace.validation(task)
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return sorted([*found["accepted"], *(bad["run_id"] for bad in found["quarantined"])])
-    except FileNotFoundError:
-        raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first") from None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise WorkspaceError(
-            f"{path}: not a validation report ({shown(error)}); run `lode validate` again"
-        ) from None
+    found = read_validated(workspace.validation(task))
+    return sorted([*found.accepted, *(bad.run_id for bad in found.quarantined)])
 
 
 def sweep_histories(task: str, workspace: Workspace) -> list[History]:

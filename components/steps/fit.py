@@ -16,7 +16,7 @@ from components.runs.scheduled import JUDGE_FILES
 from components.schedulers.names import PARAMETRIC_SCHEDULERS
 from components.settings import Settings
 from components.steps.results import read_fit, read_pilots
-from components.storage.workspace import Workspace, WorkspaceError
+from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_history
 from components.validation.accepted import accepted_histories
 
@@ -104,7 +104,5 @@ def pilot_histories(settings: Settings, workspace: Workspace) -> tuple[list[Hist
     if settings.lode.controller == PAPER:
         return [], []
     path = workspace.pilot_summary(settings.task)
-    if not path.exists():
-        raise WorkspaceError(f"{path}: no pilots yet; run `lode pilot` first")
     found, folder = read_pilots(path), workspace.pilots(settings.task)
     return [read_history(history_path(folder, i)) for i in found.run_ids], found.plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import asdict, replace
 
 from components.evaluation.results import PilotResult
@@ -16,7 +15,7 @@ from components.runs.pool import run_all as on_this_machine
 from components.runs.progress import progress
 from components.settings import Settings
 from components.steps.results import read_pilots
-from components.storage.files import write_text
+from components.storage.typed import write_sealed
 from components.storage.workspace import Workspace
 from components.validation.accepted import accepted_histories
 
@@ -34,7 +33,7 @@ def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> No
                 on_fit=lambda note: advance(0, note),
             )
             found = run_pilots(asked)
-    write_text(workspace.pilot_summary(task), json.dumps(asdict(found), indent=1) + "\n")
+    write_sealed(workspace.pilot_summary(task), asdict(found))
 
 
 def summary(settings: Settings, workspace: Workspace) -> str:

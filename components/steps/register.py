@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from components.registry.models import register
@@ -11,7 +10,7 @@ from components.runs.sweep_histories import sweep_histories
 from components.settings import Settings
 from components.steps.declared import learning_digest
 from components.steps.results import read_registration, read_validated
-from components.storage.files import write_text
+from components.storage.typed import write_sealed
 from components.storage.workspace import Workspace, git_revision
 
 
@@ -39,7 +38,7 @@ def work(settings: Settings, workspace: Workspace) -> None:
         artifact_root=workspace.artifacts,
     )
     facts = {**asdict(registered), "tags": dict(registered.tags)}
-    write_text(workspace.registration(task), json.dumps(facts, indent=1) + "\n")
+    write_sealed(workspace.registration(task), facts)
 
 
 def summary(settings: Settings, workspace: Workspace) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,24 +21,12 @@ from components.evaluation.results import (
     ValidationSummary,
 )
 from components.lode.model import CONFIG
+from components.runs.validated import Validated, read_validated
+from components.storage.shown import cut
+from components.storage.typed import DamagedError, parsed, read_sealed
 from components.storage.workspace import WorkspaceError
 
 T = TypeVar("T")
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file that a step wrote.
-
-    Raises:
-        WorkspaceError: it is damaged.
-        FileNotFoundError
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WorkspaceError(
-            f"{path}: not JSON ({error}); delete it and run its step again"
-        ) from None
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -47,32 +35,28 @@ def read_evaluation(path: Path) -> Evaluation:
     Raises:
         WorkspaceError: none there, damaged, or of another version; says what to run.
     """
-    try:
-        found = read_json(path)
-    except FileNotFoundError:
-        raise WorkspaceError(
-            f"{path}: not evaluated yet; run `make demo` or `lode evaluate`"
-        ) from None
-    if not isinstance(found, dict) or found.get("schema") != SCHEMA_VERSION:
-        raise WorkspaceError(f"{path}: written by another version; run `lode evaluate` again")
-    return _typed(Evaluation, found, path)
+    with _blamed(path, "evaluate", missing="not evaluated yet; run `make demo` or `lode evaluate`"):
+        if parsed(path.read_bytes()).get("schema") != SCHEMA_VERSION:
+            raise DamagedError("written by another version")
+        return _typed(Evaluation, read_sealed(path))
 
 
 def read_pilots(path: Path) -> PilotResult:
-    """`pilots.json`; errors as of `read_json`, and WorkspaceError where a field is not of its type.
-    Keys that this version does not know are ignored."""
-    return _typed(PilotResult, read_json(path), path)
+    """`pilots.json`. Keys that this version does not know are ignored.
+
+    Raises:
+        WorkspaceError: none there, or damaged; says what to run.
+    """
+    with _blamed(path, "pilot", missing="no pilots yet; run `lode pilot` first"):
+        return _typed(PilotResult, read_sealed(path))
 
 
 def read_fit(folder: Path) -> FitSummary | None:
     """What the config of the LODE in `folder` says of its fit; None if it says nothing."""
     path = folder / CONFIG
-    try:
-        found = read_json(path)
-    except FileNotFoundError:
-        raise WorkspaceError(f"{path}: no LODE; run `lode fit` first") from None
-    said = found.get("fit") if isinstance(found, dict) else None
-    return _typed(FitSummary, said, path) if said else None
+    with _blamed(path, "fit", missing="no LODE; run `lode fit` first"):
+        said = parsed(path.read_bytes()).get("fit")
+        return _typed(FitSummary, said) if said else None
 
 
 def read_validation(path: Path) -> ValidationSummary:
@@ -89,43 +73,6 @@ def read_validation_report(path: Path) -> ValidationReport:
 
 
 @dataclass(frozen=True)
-class _Reason:
-    problem: str
-
-
-@dataclass(frozen=True)
-class _BadRun:
-    run_id: str
-    run: str
-    reasons: list[_Reason]
-
-
-@dataclass(frozen=True)
-class _Expectation:
-    success: bool
-
-
-@dataclass(frozen=True)
-class Validated:
-    """Of `validation.json`, what others than the validation read."""
-
-    histories_digest: str
-    accepted: list[str]
-    quarantined: list[_BadRun]
-    outside_sweep: list[str]
-    counts: dict[str, int]
-    expectations: list[_Expectation]
-
-
-def read_validated(path: Path) -> Validated:
-    """`validation.json`; errors as of `read_json`, and WorkspaceError where there is none."""
-    try:
-        return _typed(Validated, read_json(path), path)
-    except FileNotFoundError:
-        raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first") from None
-
-
-@dataclass(frozen=True)
 class Registered:
     """Of `registration.json`, what others than the registry read; `location` as of
     `Registration`."""
@@ -137,7 +84,8 @@ class Registered:
 
 def read_registration(path: Path) -> Registered:
     """`registration.json`; errors as of `read_pilots`."""
-    return _typed(Registered, read_json(path), path)
+    with _blamed(path, "register", missing="not registered yet; run `lode register` first"):
+        return _typed(Registered, read_sealed(path))
 
 
 def _quarantined(found: Validated) -> list[Quarantined]:
@@ -150,13 +98,26 @@ def _quarantined(found: Validated) -> list[Quarantined]:
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)  # making one takes milliseconds
 
 
-def _typed(kind: type[T], found: Any, path: Path) -> T:
+def _typed(kind: type[T], found: Any) -> T:
     try:
         checked: T = _adapter(kind).validate_python(found)
         return checked
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DamagedError(f"{cut(where, 100)}: {first['msg'].lower()}") from None
+
+
+@contextmanager
+def _blamed(path: Path, step: str, *, missing: str) -> Iterator[None]:
+    """What is wrong inside is wrong with this file, which `step` writes."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise WorkspaceError(f"{path}: {missing}") from None
+    except OSError as error:
         raise WorkspaceError(
-            f"{path}: {where}: {first['msg'].lower()}; delete it and run its step again"
+            f"{path}: cannot be read ({error.strerror}); run `lode {step}` again"
         ) from None
+    except DamagedError as error:
+        raise WorkspaceError(f"{path}: {error}; run `lode {step}` again") from None

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from components.steps.declared import values
 from components.storage.digests import file_digest, text_digest
-from components.storage.files import write_text
 from components.storage.modules import imported_modules
+from components.storage.typed import DamagedError, read_sealed, write_sealed
 from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import digest, read_history
 
@@ -79,17 +79,16 @@ def check_settings_of(name: str, settings: Settings, workspace: Workspace) -> No
 def read_stamp(name: str, task: str, workspace: Workspace) -> Stamp | None:
     """A step's stamp; None if it has left none, or one that is damaged or of another version."""
     try:
-        found = json.loads(stamp_path(workspace, task, name).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_sealed(stamp_path(workspace, task, name))
+    except (OSError, DamagedError):
         return None
-    whole = isinstance(found, dict) and all(isinstance(found.get(part), dict) for part in PARTS)
-    return found if whole else None
+    return found if all(isinstance(found.get(part), dict) for part in PARTS) else None
 
 
 def write_stamp(step: Step, settings: Settings, workspace: Workspace) -> None:
     """Say that the step made what is there now, of what is there now."""
-    text = json.dumps(_stamp(step, settings, workspace), indent=1, sort_keys=True)
-    write_text(stamp_path(workspace, settings.task, step.name), text + "\n")
+    made = _stamp(step, settings, workspace)
+    write_sealed(stamp_path(workspace, settings.task, step.name), made)
 
 
 def code_of(module: str) -> dict[str, str]:

@@ -11,12 +11,14 @@ import json
 import math
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from components.storage.digests import text_digest
+from components.storage.files import write_text
 from components.storage.shown import cut, shown
 
 SEAL = "seal"
@@ -35,6 +37,33 @@ class DamagedError(ValueError):
     """A file does not hold what it should; the message says what is wrong, the caller where."""
 
 
+def write_sealed(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file with its seal, whole or not at all.
+
+    Raises:
+        ValueError: something is not finite.
+    """
+    write_text(path, sealed(values))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote.
+
+    Raises:
+        FileNotFoundError
+        DamagedError: it cannot be read, or is not as it was written.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedError(f"cannot be read ({error.strerror})") from None
+    found = parsed(content)
+    check_seal(found)
+    return found
+
+
 def sealed(values: dict[str, Any], *, allow_nan: bool = False) -> str:
     """A JSON file's text with its seal.
 
@@ -42,7 +71,8 @@ def sealed(values: dict[str, Any], *, allow_nan: bool = False) -> str:
         ValueError: something is not finite and `allow_nan` is false.
     """
     plain = json.loads(json.dumps(values, allow_nan=allow_nan))  # keys as they will be read
-    return json.dumps(plain | {SEAL: _seal(plain)}, indent=1, sort_keys=True) + "\n"
+    whole = plain | {SEAL: _seal(plain)}
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
 def parsed(content: bytes) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from components.storage.files import write_text
+from components.storage.typed import sealed
 from components.validation import docs
 from components.validation.checks import Checker, Outcome
 from components.validation.errors import ValidationError
@@ -107,7 +107,7 @@ def _report(result: ValidationResult, declared: Sweep, tables: Tables) -> str:
         "outside_sweep": list(result.outside),
         "expectations": [_expectation(outcome) for outcome in result.outcomes],
     }
-    return json.dumps(report, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return sealed(report)
 
 
 def _expectation(outcome: Outcome) -> dict[str, Any]:

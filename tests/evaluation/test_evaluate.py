@@ -17,6 +17,7 @@ from components.evaluation.results import (
     TrajectoryEntry,
     ValidationSummary,
 )
+from components.storage.typed import SEAL, read_sealed
 
 SEEDS = range(100, 106)
 
@@ -58,9 +59,8 @@ def test_compares_every_scheduler(given):
 
 def test_writes_everything(given, tmp_path):
     found = written(given, tmp_path)
-    assert json.loads((tmp_path / "evaluation.json").read_text()) == json.loads(
-        json.dumps(asdict(found))
-    )
+    read = read_sealed(tmp_path / "evaluation.json")
+    assert read == json.loads(json.dumps(asdict(found))) | {SEAL: read[SEAL]}
     names = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
     assert names == {
         "learning_rates",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
@@ -18,6 +17,7 @@ from click.testing import CliRunner, Result
 from components.evaluation.results import PilotResult
 from components.settings import load
 from components.steps.pipeline import STEPS
+from components.storage.typed import write_sealed
 from components.storage.workspace import Workspace
 from tests.tiny import ROOT, in_this_process, write_params
 
@@ -153,8 +153,7 @@ def test_a_folder_named_twice_and_a_lost_finer_search(finished_copy: Path) -> No
 def test_pilots_that_were_turned_off_have_no_plan_to_draw(tmp_path: Path) -> None:
     params = write_params(tmp_path, pilots__runs=0, baselines__schedulers=[])
     summary = Workspace(tmp_path).pilot_summary("digits-mlp")
-    summary.parent.mkdir(parents=True)
-    summary.write_text(json.dumps(asdict(PilotResult())), encoding="utf-8")
+    write_sealed(summary, asdict(PilotResult()))
     said = run("plans_figure", params).output
     assert said.startswith(f"Error: {tmp_path}: the pipeline had no pilots; raise pilots.runs")
 

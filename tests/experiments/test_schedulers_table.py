@@ -40,5 +40,6 @@ def test_sharpness_that_was_not_measured_has_no_column() -> None:
 
 def test_another_metric_has_its_own_name_and_unit() -> None:
     evaluation = replace(made.evaluation(TESTS), metric="R²", percent=False)
-    [row] = [one for one in schedulers_table(evaluation).records() if one["scheduler"] == "Constant"]
-    assert (row["test R²"], row["LODE minus it"]) == ("0.915 ± 0.013", "**+0.03 (+0.017 to +0.043)**")
+    row = schedulers_table(evaluation).records()[-1]
+    assert row["test R²"] == "0.915 ± 0.013"
+    assert row["LODE minus it"] == "**+0.03 (+0.017 to +0.043)**"

@@ -26,6 +26,7 @@ from components.retraining.record import (
     write_record,
 )
 from components.retraining.typed_json import plain, read_or_none, write
+from components.storage.typed import SEAL, read_sealed, write_sealed
 from components.storage.workspace import Workspace
 
 TASK = "mnist1d-cnn"
@@ -73,7 +74,7 @@ def test_what_is_written_is_read(value: Any, tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.json"
     write(value, path)
     assert read_or_none(type(value), path) == value
-    assert list(json.loads(path.read_text())) == list(asdict(value)), "fields in their order"
+    assert list(read_sealed(path)) == [*asdict(value), SEAL], "fields in their order"
 
 
 def test_a_record_comes_back_but_for_what_json_cannot_hold(tmp_path: Path) -> None:
@@ -154,9 +155,9 @@ def test_a_night_of_an_earlier_version_counted_no_stopped_runs(tmp_path: Path) -
     workspace = Workspace(tmp_path)
     save_night(NIGHT, workspace, TASK)
     path = workspace.night(TASK) / "night.json"
-    old = json.loads(path.read_text())
+    old = read_sealed(path)
     del old["counts"]["stopped"]
-    path.write_text(json.dumps(old))
+    write_sealed(path, old)
     assert open_night(workspace, TASK) == NIGHT
 
 

@@ -25,6 +25,7 @@ from components.steps.results import (
     read_validation,
     read_validation_report,
 )
+from components.storage.typed import SEAL, read_sealed, write_sealed
 from components.storage.workspace import Workspace, WorkspaceError
 from tests.tiny import TASK, tiny
 
@@ -39,10 +40,11 @@ def test_what_was_written_is_read(finished: Path) -> None:
     workspace = Workspace(finished)
     evaluation = read_evaluation(workspace.evaluation(TASK))
     said = json.loads(json.dumps(asdict(evaluation)))
-    assert said == json.loads(workspace.evaluation(TASK).read_text())
+    assert said | read_sealed(workspace.evaluation(TASK)) == read_sealed(workspace.evaluation(TASK))
     assert evaluation.schedulers["finer-search"].price.search == 8 + 20
     pilots = read_pilots(workspace.pilot_summary(TASK))
-    assert asdict(pilots) == json.loads(workspace.pilot_summary(TASK).read_text())
+    found = read_sealed(workspace.pilot_summary(TASK))
+    assert asdict(pilots) == {key: value for key, value in found.items() if key != SEAL}
     validation = read_validation(workspace.validation(TASK))
     assert (validation.accepted, validation.quarantined, validation.outside) == (8, [], 0)
     report = read_validation_report(workspace.validation(TASK))
@@ -53,7 +55,7 @@ def test_what_was_written_is_read(finished: Path) -> None:
 
 def test_without_pilots_the_file_says_so(tmp_path: Path) -> None:
     path = tmp_path / "pilots.json"
-    path.write_text('{"runs": 0, "run_ids": [], "plan": [], "adopted": false}')  # earlier versions'
+    write_sealed(path, {"runs": 0, "run_ids": [], "plan": [], "adopted": False})
     assert read_pilots(path) == PilotResult()
 
 
@@ -63,20 +65,19 @@ def test_without_pilots_the_file_says_so(tmp_path: Path) -> None:
 def test_a_damaged_file_is_one_message_that_names_it(
     finished: Path, tmp_path: Path, name: str, data: st.DataObject
 ) -> None:
-    """Cut anywhere, or any value replaced: it is read, or refused with its name and a remedy."""
+    """Cut anywhere, or any value replaced: refused with its name and a remedy."""
     text = (Workspace(finished).reports(TASK) / name).read_text()
     whole = json.loads(text)
     if data.draw(st.booleans()):
         damaged = text[: data.draw(st.integers(0, len(text) - 3))]
     else:
         key = data.draw(st.sampled_from(sorted(whole)))
-        damaged = json.dumps(whole | {key: data.draw(st.sampled_from([None, 1.5, "x", [], {}]))})
+        other = data.draw(st.sampled_from([None, 1.5, "x", [], {}]).filter(whole[key].__ne__))
+        damaged = json.dumps(whole | {key: other})
     path = tmp_path / name
     path.write_text(damaged)
-    try:
+    with pytest.raises(WorkspaceError, match=rf"{name}: .*run `lode"):
         READERS[name](path)
-    except WorkspaceError as error:
-        assert name in str(error) and "run" in str(error)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.storage.typed import read_sealed, write_sealed
 from components.tasks import catalog
 from components.training.history import (
     SCHEMA,
@@ -455,11 +456,12 @@ def test_accepted_histories_refuses_a_missing_failed_or_stale_report(
         check(folder)
     with pytest.raises(ValidationError, match=r"did not pass:\n  - the sweep is incomplete"):
         accepted_histories(folder, path)
+    report = read_sealed(path)
     for damaged in ("{}", "[]", "null", "7", "[" * 100_000, '{"success": 1}', b"\xff", DAMAGED):
         path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
-        with pytest.raises(ValidationError, match="not a validation report"):
+        with pytest.raises(ValidationError, match=r"validation\.json: .*run `lode validate` again"):
             accepted_histories(folder, path)
-    path.write_text(DAMAGED.replace("[7]", '["../../x"]'))
+    write_sealed(path, report | {"success": True, "accepted": ["../../x"]})
     with pytest.raises(ValidationError, match=r"'\.\./\.\./x' is no run's id"):
         accepted_histories(folder, path)
 

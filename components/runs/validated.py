@@ -1,0 +1,58 @@
+"""What validation found, read back from its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.storage.typed import DamagedError, read_sealed, typed
+from components.storage.workspace import WorkspaceError
+
+
+@dataclass(frozen=True)
+class Reason:
+    problem: str
+
+
+@dataclass(frozen=True)
+class BadRun:
+    run_id: str
+    run: str
+    reasons: list[Reason]
+
+
+@dataclass(frozen=True)
+class Expected:
+    success: bool
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Of `validation.json`, what others than the validation read."""
+
+    success: bool
+    stopped_by: list[str]
+    histories_digest: str
+    accepted: list[str]
+    quarantined: list[BadRun]
+    outside_sweep: list[str]
+    counts: dict[str, int]
+    expectations: list[Expected]
+
+
+def read_validated(path: Path) -> Validated:
+    """The report of a validation that passed.
+
+    Raises:
+        WorkspaceError: none there, damaged, or it did not pass: names what stopped it.
+    """
+    try:
+        found: Validated = typed(Validated, read_sealed(path))
+    except FileNotFoundError:
+        raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first") from None
+    except DamagedError as error:
+        raise WorkspaceError(f"{path}: {error}; run `lode validate` again") from None
+    if not found.success:
+        reasons = "\n  - ".join(found.stopped_by)
+        raise WorkspaceError(f"{path}: validation did not pass:\n  - {reasons}")
+    return found
