@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from components.lode import table_a1
 from components.lode.channels import METRIC, Channels
@@ -28,7 +26,7 @@ from components.lode.fit_data import FitData, initial_schedule
 from components.lode.model import LODE, LODEConfig
 from components.lode.penalties import error_penalty, path_length
 from components.lode.settings import Architecture, FitSettings
-from components.storage.files import atomic_path
+from components.storage.checkpoints import read_checkpoint, write_checkpoint
 from components.training.history import History, digest
 from components.training.threads import one_thread
 
@@ -286,17 +284,13 @@ class _Training:
             "best_error": self.best_error,
             "errors": self.errors,
         }
-        # Numbers and tensors in one file: there is no moment at which they disagree.
-        with atomic_path(self.path) as temporary:
-            save_file(tensors, temporary, {"progress": json.dumps(progress)})
+        write_checkpoint(self.path, tensors, progress)
 
     def _restore(self) -> None:
-        try:
-            with safe_open(self.path, "pt") as file:
-                progress = json.loads(file.metadata()["progress"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (FileNotFoundError, SafetensorError):
+        found = read_checkpoint(self.path)
+        if found is None:
             return
+        tensors, progress = found
         if progress.pop("fingerprint") != self._fingerprint():
             return
         for key, value in progress.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from components.schedulers import gns, ppo, rl_controller
 from components.schedulers.controlled import Controlled, Exploring
 from components.schedulers.policy import Learned, Policy, PolicyError, load_policy
-from components.storage.files import atomic_path
+from components.storage.checkpoints import read_checkpoint, write_checkpoint
 from components.tasks.catalog import Task
 from components.tasks.datasets import Data
 from components.training.history import DIVERGED
@@ -220,19 +217,16 @@ class _Learning:
         tensors = {f"policy.{name}": w for name, w in self.policy.state_dict().items()}
         for i, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{name}": t for name, t in moments.items()}
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, {"state": json.dumps(state)})
+        write_checkpoint(path, tensors, state)
 
     def resume(self, path: Path) -> None:
         """Take over a state that `keep` wrote with the same arguments; else change nothing."""
-        try:
-            with safe_open(path, "pt") as file:
-                state = json.loads(file.metadata()["state"])
-                if state["arguments"] != self._arguments:
-                    return
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-            return  # none, or a damaged one
+        found = read_checkpoint(path)
+        if found is None:
+            return
+        tensors, state = found
+        if state["arguments"] != self._arguments:
+            return
         self.policy = self._method.policy(**state["settings"])
         self.told, self.spent = state["told"], state["spent"]
         mine = {name for name in tensors if name.startswith("policy.")}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import random
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +28,11 @@ from components.schedulers.gns import GNSPolicy
 from components.schedulers.policy import Policy, PolicyError, load_policy, save_policy
 from components.schedulers.rl_controller import RLPolicy
 from components.storage.typed import SEAL, sealed
+from tests.mutations import byte_changes, field_changes
 
 POINTS = 10
 CHANNELS = Channels(-0.01, 1e-4, (1e-9, 0.1), (-0.5, 0.6, -4.0), (1.2, 0.2, 2.0))
 SCALES = Scales(1e-3, 0.1, -0.01, 1.0, 0.02, (-3.0, 1.0), (0.0, 1.0), (1.0, 0.5))
-JUNK: list[Any] = [
-    None, True, -1, 0, 1e308, -0.1, 10**400, math.nan, math.inf, "", "x", "constant", "0.05", [],
-    [[]], [None], ["constant", 0.2], [0.1] * 40, [-0.1, math.nan], {}, {"table": []}, "y" * 5000,
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,51 +65,6 @@ def predicts(folder: Path) -> list[list[float]]:
         said.append(np.array([run.lr(step) for step in range(20)]))
         assert np.isfinite(said[-1]).all() and said[-1].min() > 0
     return [one.tolist() for one in said]
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value inside a JSON value."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value)
-    for key, inner in pairs:
-        yield (*path, key)
-        if isinstance(inner, dict | list):
-            yield from places(inner, (*path, key))
-
-
-def changed(raw: Any, path: tuple[Any, ...], change: Callable[[Any, Any], None]) -> Any:
-    raw = copy.deepcopy(raw)
-    inside = raw
-    for key in path[:-1]:
-        inside = inside[key]
-    change(inside, path[-1])
-    return raw
-
-
-def field_changes(raw: Any, draw: random.Random, count: int) -> Iterator[Any]:
-    """Every key taken out, and every value replaced by `count` kinds of junk."""
-    for path in places(raw):
-        if isinstance(path[-1], str):
-            yield changed(raw, path, lambda inside, key: inside.pop(key))
-        for junk in draw.sample(JUNK, count):
-            yield changed(raw, path, partial(setitem, junk))
-
-
-def setitem(junk: Any, inside: Any, key: Any) -> None:
-    inside[key] = junk
-
-
-def byte_changes(content: bytes, draw: random.Random, count: int) -> Iterator[bytes]:
-    """Flipped, cut, doubled, filled with zeros."""
-    for _ in range(count):
-        at = draw.randrange(len(content))
-        end = min(len(content), at + draw.randrange(1, 40))
-        yield from (
-            content[:at] + bytes([content[at] ^ (1 << draw.randrange(8))]) + content[at + 1 :],
-            content[:at],
-            content[:at] + content[at:end] * 2 + content[end:],
-            content[:at] + bytes(end - at) + content[end:],
-        )
-    yield from (b"", b"[" * 100_000, b'{"a":' * 100_000, b"null", b"[]", b"\xff\xfe", b'"x"')
 
 
 def outcome(
