@@ -72,7 +72,7 @@ def over_workers(
         on_history: OnHistory = lambda job, history: None,
     ) -> list[History]:
         jobs = list(jobs)
-        store = Store(store_url, workspace.root) if store_url else None
+        store = Store(store_url, workspace.main.root) if store_url else None
         arrivals = _Arrivals(jobs, on_history, store)
         shards = [_Shard(part) for part in split(arrivals.collect(), runs_per_shard)]
         while shards:
@@ -169,8 +169,8 @@ def _attend(
     if state.type == StateType.COMPLETED and shard.tries == 0 and len(left) == len(shard.jobs):
         raise FanOutError(
             f"{named} has completed, but {left[0].path} is not here: its worker must see the same "
-            f"workspace folder as this flow run ({workspace.root}): set LODE_WORKSPACE there, or "
-            "execution.store here"
+            f"workspace folder as this flow run ({workspace.main.root}): set LODE_WORKSPACE there, "
+            "or execution.store here"
         )
     shard.tries = shard.tries + 1 if len(left) == len(shard.jobs) else 1
     if shard.tries >= TRIES:
@@ -263,8 +263,8 @@ def over_dask(workspace: Workspace, address: str | None) -> RunAll:
             futures = [
                 train_run.submit(
                     f"{job.spec.task} {job.spec.describe()}",
-                    RunRequest.of(job, workspace),
-                    workspace.root,
+                    RunRequest.of(job, workspace.main),
+                    workspace.main.root,
                 )
                 for job in arrivals.collect()
             ]

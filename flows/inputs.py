@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from components.settings import Settings, load
+from components.settings import Settings
+from components.steps.trials import opened
 from components.storage.workspace import Workspace
 from flows.parameters import AS_IN_PARAMS
 
@@ -17,15 +18,15 @@ WORKSPACE = "LODE_WORKSPACE"
 def read(
     params: Path, task: str | None = None, overrides: dict[str, Any] | None = None
 ) -> tuple[Settings, Workspace]:
-    """The settings a flow run works with, and the workspace they lie in.
+    """The settings a flow run works with, and the workspace they belong to (a trial's, if any that
+    a result follows from are not as in the file).
 
     Args:
         task: instead of the file's; `AS_IN_PARAMS` or None: the file's.
         params: a relative path is meant from `$LODE_WORKSPACE`, or from the current folder.
     """
-    chosen = {"task": task} if task and task != AS_IN_PARAMS else {}
-    replaced = {**chosen, **(overrides or {})}
-    return load(_path(params), replaced), workspace_of(params)
+    chosen = task if task != AS_IN_PARAMS else None
+    return opened(_path(params), overrides or {}, chosen)
 
 
 def workspace_of(params: Path) -> Workspace:

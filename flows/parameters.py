@@ -104,13 +104,15 @@ class RunRequest(BaseModel):
 
     @classmethod
     def of(cls, job: Job, workspace: Workspace) -> RunRequest:
+        root = workspace.main.root
+
         def relative(path: Path) -> str:
-            return path.resolve().relative_to(workspace.root.resolve()).as_posix()
+            return path.resolve().relative_to(root.resolve()).as_posix()
 
         return cls(
             spec=job.spec,
             histories=relative(job.histories),
-            data=str(job.data.relative_to(workspace.root)),  # may be a link to elsewhere
+            data=str(job.data.relative_to(root)),  # may be a link to elsewhere
             device=job.device,
             lode=relative(job.lode) if job.lode else None,
             policy=relative(job.policy) if job.policy else None,

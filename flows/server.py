@@ -19,7 +19,7 @@ OURS = "http://127.0.0.1:"  # `make serve` listens nowhere else
 def prefect_environment(workspace: Workspace, server: dict[str, Any] | None) -> dict[str, str]:
     """What Prefect must find set when it is imported; what the caller has set stays."""
     ours = {
-        "PREFECT_HOME": str(workspace.state / "prefect"),
+        "PREFECT_HOME": str(workspace.main.state / "prefect"),
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # progress bars stay readable
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # 20 is too short when new
     }
@@ -31,7 +31,7 @@ def prefect_environment(workspace: Workspace, server: dict[str, Any] | None) -> 
 def running_server(workspace: Workspace) -> dict[str, Any] | None:
     """What `make serve` wrote to `.lode/serve.json`, if its Prefect server answers."""
     try:
-        server = json.loads((workspace.state / "serve.json").read_text(encoding="utf-8"))
+        server = json.loads((workspace.main.state / "serve.json").read_text(encoding="utf-8"))
         if not server["prefect"].startswith(OURS):
             return None
         with urllib.request.urlopen(f"{server['prefect']}/api/health", timeout=5):

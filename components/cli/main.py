@@ -10,9 +10,9 @@ from components.cli.look import plot_command, report_command, table_command, tas
 from components.cli.nightly import (
     histories_group,
     retrain_command,
-    rollback_command,
     versions_command,
 )
+from components.cli.promotion import promote_command, rollback_command
 from components.cli.steps import COMMANDS
 from components.steps.pipeline import sentence
 
@@ -21,7 +21,7 @@ then schedules new trainings.
 
 \b
 The whole pipeline, under Prefect:   make demo
-Every night, on all that has come:   lode retrain; then lode versions, rollback, histories
+Every night, on all that has come:   lode retrain; then lode versions, promote, rollback
 
 One step at a time, in this order: lode {sentence()}.
 
@@ -40,6 +40,7 @@ for command in (
     learn_command,
     retrain_command,
     versions_command,
+    promote_command,
     rollback_command,
     histories_group,
     tasks_command,

@@ -1,17 +1,20 @@
-"""`lode retrain`, `versions`, `rollback`, `histories`: what comes after the first champion."""
+"""`lode retrain`, `versions`, `histories`: what comes after the first champion."""
 
 from __future__ import annotations
 
-import getpass
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from components.cli.options import read_settings, settings_options
 from components.evaluation.tables import Table
 from components.storage.lock import only_one
+
+if TYPE_CHECKING:
+    from components.registry.promotion import Version
 
 VERSION_COLUMNS = (
     "version",
@@ -57,44 +60,7 @@ def versions_command(params: Path, overrides: tuple[str, ...]) -> None:
     if not found:
         click.echo(f"no version of lode-{settings.task} yet; run `lode register` or `lode retrain`")
         return
-    rows = (
-        (
-            str(one.version),
-            " ".join(one.aliases) or "–",
-            f"{one.created:%Y-%m-%d %H:%M}",
-            _decision(one.tags),
-            *_figures(one.tags),
-            _tag(one.tags, "histories", "sweep_size"),
-            _tag(one.tags, "histories_digest"),
-            _tag(one.tags, "data_revision"),
-            _tag(one.tags, "git_revision"),
-        )
-        for one in reversed(found)
-    )
-    click.echo(Table.of(VERSION_COLUMNS, rows).text(left=True, rule=False))
-
-
-@click.command("rollback")
-@settings_options
-@click.option(
-    "--to",
-    type=click.IntRange(1),
-    metavar="VERSION",
-    help="Which version.  [default: the one before]",
-)
-@click.option("--why", default="", help="The reason, kept in the tags of the version that is left.")
-def rollback_command(params: Path, overrides: tuple[str, ...], to: int | None, why: str) -> None:
-    """Move the alias `champion` back to the version before it (or --to VERSION).
-
-    Nothing is deleted; the version that is left is tagged with who, when and why. Whoever loads
-    models:/lode-<task>@champion gets the other one from now on.
-    """
-    from components.registry.promotion import rollback  # torch
-
-    settings, workspace = read_settings(params, overrides)
-    uri = workspace.database(settings.registry.tracking_uri)
-    left, now = rollback(settings.task, tracking_uri=uri, who=_user(), why=why, to=to)
-    click.echo(f"lode-{settings.task}@champion is version {now} again, no longer version {left}")
+    click.echo(version_table(found).text(left=True, rule=False))
 
 
 @click.group("histories", invoke_without_command=True)
@@ -151,11 +117,23 @@ def at_command(context: click.Context, revision: str, out: Path | None) -> None:
     click.echo(f"{count} histories of {settings.task} in {folder}, as their digest says")
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as in a container
-        return "unknown"
+def version_table(found: Sequence[Version]) -> Table:
+    """A row per version, newest first."""
+    rows = (
+        (
+            str(one.version),
+            " ".join(one.aliases) or "–",
+            f"{one.created:%Y-%m-%d %H:%M}",
+            _decision(one.tags),
+            *_figures(one.tags),
+            _tag(one.tags, "histories", "sweep_size"),
+            _tag(one.tags, "histories_digest"),
+            _tag(one.tags, "data_revision"),
+            _tag(one.tags, "git_revision"),
+        )
+        for one in reversed(found)
+    )
+    return Table.of(VERSION_COLUMNS, rows)
 
 
 def _decision(tags: Mapping[str, str]) -> str:

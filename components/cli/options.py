@@ -62,16 +62,18 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_settings(
     params: Path, overrides: tuple[str, ...], task: str | None = None
 ) -> tuple[Settings, Workspace]:
-    """The settings a command runs with, and the workspace they lie in.
+    """The settings a command runs with, and the workspace they belong to: with settings replaced,
+    a trial's.
 
     Args:
         task: instead of the file's; None: the file's.
     """
-    from components.settings import load
-    from components.storage.workspace import Workspace
+    from components.steps.trials import opened
 
-    chosen = {"task": task} if task else {}
-    return load(params, replaced(overrides) | chosen), Workspace(params.resolve().parent)
+    settings, workspace = opened(params, replaced(overrides), task)
+    if workspace.name:
+        click.echo(f"trial {workspace.name}: what it makes is in {workspace.root}", err=True)
+    return settings, workspace
 
 
 def replaced(overrides: tuple[str, ...]) -> dict[str, Any]:

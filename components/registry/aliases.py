@@ -1,4 +1,5 @@
-"""The aliases of a registered LODE: `champion`, in use, and `challenger`, the last candidate."""
+"""The aliases of a registered LODE: `champion`, in use; `challenger`, of the last night;
+`candidate`, the last of the pipeline that nobody has made the champion."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, CANDIDATE = "champion", "challenger", "candidate"
 # Tags of a version: whom it took the alias from, and when.
 PREVIOUS, PROMOTED = "previous_champion", "promoted_at"
+ROLLED_BACK = "rolled_back_at"  # it was left for being worse; promoted again it loses the tag
 
 
 def aliases(client: MlflowClient, name: str) -> dict[str, int]:
@@ -27,6 +29,8 @@ def make_champion(client: MlflowClient, name: str, version: int) -> None:
     tags = {PROMOTED: now()} | ({} if before is None else {PREVIOUS: str(before)})
     for key, value in tags.items():
         client.set_model_version_tag(name, str(version), key, value)
+    if ROLLED_BACK in client.get_model_version(name, str(version)).tags:
+        client.delete_model_version_tag(name, str(version), ROLLED_BACK)
     client.set_registered_model_alias(name, CHAMPION, str(version))
 
 

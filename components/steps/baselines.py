@@ -20,4 +20,4 @@ def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Tr
         if scheduler in LEARNED_SCHEDULERS:
             learn_policy(settings, workspace, template(settings, workspace, folder), scheduler)
     jobs = tuning_jobs(settings, workspace)
-    return train_all("baselines", jobs, settings, run_all)
+    return train_all("baselines", jobs, settings, workspace, run_all)

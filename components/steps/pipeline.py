@@ -107,7 +107,7 @@ PIPELINE: tuple[Step, ...] = (
     ),
     Step(
         "register",
-        "Log the sweep in MLflow and register the LODE as champion.",
+        "Log the sweep in MLflow and register the LODE, as champion or as a candidate.",
         settings=("task", "training", "sweep", "validation", "lode", "registry"),
         reads=(HISTORIES, VALIDATION, LODE),
         writes=(REGISTRATION,),

@@ -1,10 +1,11 @@
-"""Log the sweep in MLflow and register the LODE as `lode-<task>@champion`."""
+"""Log the sweep in MLflow and register the LODE: as champion, or as a candidate beside it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
 from components.registry.models import register
+from components.registry.promotion import appoint
 from components.registry.tracking import log_sweep
 from components.runs.sweep_histories import sweep_histories
 from components.settings import Settings
@@ -29,18 +30,20 @@ def work(settings: Settings, workspace: Workspace) -> None:
         tags={
             "histories_digest": validated.histories_digest,
             "settings_digest": learning_digest(settings),
-            "git_revision": git_revision(workspace.root),
+            "git_revision": git_revision(workspace.main.root),
             "sweep_size": str(len(validated.accepted)),
         },
         controller=settings.lode.controller,
         settings=settings.lode.scheduler,
         tracking_uri=uri,
         artifact_root=workspace.artifacts,
+        promote=False,
     )
-    facts = {**asdict(registered), "tags": dict(registered.tags)}
+    standing = appoint(registered, trial=workspace.name, tracking_uri=uri)
+    facts = {**asdict(registered), "tags": dict(registered.tags), "standing": standing}
     write_sealed(workspace.registration(task), facts)
 
 
 def summary(settings: Settings, workspace: Workspace) -> str:
     found = read_registration(workspace.registration(settings.task))
-    return f"{found.name} version {found.version}"
+    return f"{found.name} version {found.version}, {found.standing}"

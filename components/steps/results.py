@@ -80,6 +80,7 @@ class Registered:
     name: str
     version: int
     location: str = ""
+    standing: str = ""
 
 
 def read_registration(path: Path) -> Registered:

@@ -109,7 +109,7 @@ def rooms_of(module: str) -> list[str]:
 
 def _stamp(step: Step, settings: Settings, workspace: Workspace) -> Stamp:
     def relative(path: Path) -> str:
-        return path.relative_to(workspace.root).as_posix()
+        return path.relative_to(workspace.main.root).as_posix()
 
     read = {
         relative(one.place(workspace, settings.task)): content(one.files(settings, workspace))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.runs.execute import load_data
 from components.runs.job import RunAll
+from components.runs.lending import lend
 from components.runs.plan import missing, note, sweep_plan
 from components.runs.progress import progress
 from components.settings import Settings
@@ -14,6 +15,8 @@ from components.sweep.study import run_sweep
 
 def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Trained:
     plan = sweep_plan(settings, workspace)
+    if plan.sampler == "grid":
+        lend(plan.grid_jobs(), workspace)
     total = plan.configurations * len(plan.seeds)
     found = {path.stem for path in workspace.histories(settings.task).glob("*.parquet")}
     if plan.sampler != "grid" or missing(plan.grid_jobs()):

@@ -11,4 +11,5 @@ from components.storage.workspace import Workspace
 
 
 def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Trained:
-    return train_all("train", comparison(settings, workspace).jobs, settings, run_all)
+    jobs = comparison(settings, workspace).jobs
+    return train_all("train", jobs, settings, workspace, run_all)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from components.runs.job import Job, RunAll
+from components.runs.lending import lend
 from components.runs.plan import missing, note
 from components.runs.pool import run_all as on_this_machine
 from components.runs.progress import progress
 from components.settings import Settings
 from components.steps.step import Trained
+from components.storage.workspace import Workspace
 
 
-def train_all(step: str, jobs: list[Job], settings: Settings, run_all: RunAll | None) -> Trained:
+def train_all(
+    step: str, jobs: list[Job], settings: Settings, workspace: Workspace, run_all: RunAll | None
+) -> Trained:
     """Do every job that has no history yet.
 
     Args:
         run_all: who trains; None: processes of this machine.
     """
+    lend(jobs, workspace)
     absent = missing(jobs)
     with progress(f"{step} {settings.task}", len(jobs)) as advance:
         histories = (run_all or on_this_machine)(

@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+TRIALS = "trials"
 MIN_FREE_BYTES = 200 * 2**20  # a demo's histories, reports and databases take well under this
 
 
@@ -17,14 +18,39 @@ class WorkspaceError(RuntimeError):
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder with params.yaml, and below it all that the pipeline reads and writes."""
+    """A folder with params.yaml, and below it all that the pipeline reads and writes.
+
+    Attributes:
+        home: of a trial, the workspace that it is a trial in; it has the data sets, the registry,
+            and what people have put into data/imported.
+    """
 
     root: Path
+    home: Path | None = None
+
+    @property
+    def main(self) -> Workspace:
+        """The workspace itself, or the one that this is a trial in."""
+        return self if self.home is None else Workspace(self.home)
+
+    @property
+    def name(self) -> str:
+        """Of a trial; empty for the workspace itself."""
+        return "" if self.home is None else self.root.name
+
+    def trial(self, name: str) -> Workspace:
+        """A workspace of its own below this one."""
+        return Workspace(self.main.root / TRIALS / name, self.main.root)
+
+    def siblings(self) -> list[Workspace]:
+        """The workspace and all trials in it."""
+        folders = sorted((self.main.root / TRIALS).glob("*/"))
+        return [self.main, *(self.trial(folder.name) for folder in folders)]
 
     @property
     def data(self) -> Path:
         """Data sets as downloaded or generated."""
-        return self.root / "data" / "datasets"
+        return self.main.root / "data" / "datasets"
 
     def histories(self, task: str) -> Path:
         """The sweep's histories."""
@@ -48,7 +74,7 @@ class Workspace:
 
     def imported(self, task: str) -> Path:
         """Histories from elsewhere, to learn from: whoever has some puts them here."""
-        return self.root / "data" / "imported" / task
+        return self.main.root / "data" / "imported" / task
 
     def pilot_summary(self, task: str) -> Path:
         return self.reports(task) / "pilots.json"
@@ -109,13 +135,13 @@ class Workspace:
         """A database's or server's address; a relative SQLite path is meant from the root."""
         prefix = "sqlite:///"
         if uri.startswith(prefix):
-            return prefix + str(self.root / uri.removeprefix(prefix))
+            return prefix + str(self.main.root / uri.removeprefix(prefix))
         return uri
 
     @property
     def artifacts(self) -> Path:
         """Where MLflow keeps artifacts when it writes to a local database."""
-        return self.root / "mlartifacts"
+        return self.main.root / "mlartifacts"
 
     @property
     def state(self) -> Path:

@@ -27,6 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, make_clone: Any, finished: Pa
     """A clone whose pipeline has been finished without DVC, which then was told of it."""
     clone = make_clone(tmp_path_factory.mktemp("dvc") / "clone")
     shutil.copytree(finished, clone.root, dirs_exist_ok=True)
+    assert clone.call("components.cli", "register").returncode == 0  # of a copy: anew
     done = clone.call("dvc", "commit", "--force", "--quiet")
     assert done.returncode == 0, done.stderr
     return clone
@@ -76,5 +77,5 @@ def test_changed_code_starts_its_stages_and_a_comment_makes_nothing_anew(made: A
     before = (made.root / f"reports/{TASK}/registration.json").read_bytes()
     done = made.call("dvc", "repro")
     assert ran(done) == ["register"]
-    assert "version 1 (up to date)" in done.stdout
+    assert "version 2, the champion (up to date)" in done.stdout
     assert (made.root / f"reports/{TASK}/registration.json").read_bytes() == before

@@ -248,6 +248,7 @@ def test_a_run_is_not_trained_under_another_lode_than_it_is_named_after(make: An
     folder = workspace.lode("mnist1d-cnn")
     folder.mkdir(parents=True)
     (folder / "lode.safetensors").write_bytes(b"old")
+    (folder / "config.json").write_text("{}")
     job = scheduled_job(
         sweep_plan(settings, workspace).template, folder, {"controller": "paper"}, 100
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from components.registry import (
     rollback,
 )
 from components.registry.connection import connect
+from components.registry.models import register
+from components.registry.promotion import appoint, promote, way_back
 
 TASK = "mnist1d-cnn"
 TAGS = {"settings_digest": "s" * 64, "histories_digest": "h" * 64}
@@ -113,3 +117,73 @@ def test_an_empty_registry(tracking_uri: str) -> None:
 def test_an_unreachable_server_is_said_in_words() -> None:
     with pytest.raises(RegistryError, match="make serve"):
         find(TASK, "champion", tracking_uri="http://127.0.0.1:9")
+
+
+def appointed(folder: Path, uri: str, *, trial: str = "", **tags: str) -> str:
+    """What a version that the pipeline registers becomes."""
+    root = Path(uri.removeprefix("sqlite:///")).parent / "artifacts"
+    made = register(
+        folder, task=TASK, tags=TAGS | tags, tracking_uri=uri, artifact_root=root, promote=False
+    )
+    return appoint(made, trial=trial, tracking_uri=uri)
+
+
+def test_only_the_first_and_the_same_once_more_become_champion_by_themselves(
+    lode_dir: Path, tracking_uri: str, tmp_path: Path
+) -> None:
+    weights = [other_weights(lode_dir, tmp_path / str(i), i / 10) for i in range(4)]
+    assert "of the trial t-1" in appointed(weights[0], tracking_uri, trial="t-1")
+    with pytest.raises(RegistryError, match="@champion does not exist"):
+        champion(TASK, tracking_uri=tracking_uri)
+    assert appointed(weights[1], tracking_uri) == "the champion"
+    assert appointed(weights[1], tracking_uri) == "the champion", "registered again"
+    assert appointed(weights[2], tracking_uri) == "the champion", "the code has changed"
+    said = appointed(weights[3], tracking_uri, settings_digest="other")
+    assert said == (
+        "a candidate: the champion, version 3, was made with other settings; `lode promote 4` "
+        "makes it the champion"
+    )
+    assert "other histories" in appointed(weights[3], tracking_uri, histories_digest="o")
+    assert champion(TASK, tracking_uri=tracking_uri).version == 3
+    assert promote(TASK, 4, tracking_uri=tracking_uri, who="ann", why="faster") == (3, 4)
+    tags = champion(TASK, tracking_uri=tracking_uri).tags
+    assert (tags["promoted_by"], tags["previous_champion"]) == ("ann", "3")
+    with pytest.raises(RegistryError, match="version 4 is the champion already"):
+        promote(TASK, 4, tracking_uri=tracking_uri, who="ann", why="")
+
+
+def test_the_way_back_leaves_out_what_was_rolled_back_or_never_champion(
+    lode_dir: Path, tracking_uri: str, tmp_path: Path
+) -> None:
+    for number in range(1, 4):
+        folder = other_weights(lode_dir, tmp_path / str(number), number / 10)
+        trial = "" if number == 1 else f"t-{number}"
+        appointed(folder, tracking_uri, trial=trial)
+    for version in (2, 3):
+        promote(TASK, version, tracking_uri=tracking_uri, who="ann", why="")
+    assert rollback(TASK, tracking_uri=tracking_uri, who="ann", why="") == (3, 2)
+    assert rollback(TASK, tracking_uri=tracking_uri, who="ann", why="") == (2, 1)
+    promote(TASK, 3, tracking_uri=tracking_uri, who="ann", why="")  # whose rollback is forgotten
+    assert way_back(TASK, tracking_uri=tracking_uri) == (3, 1)
+
+
+def test_who_follows_the_champion_never_sees_a_trial(
+    lode_dir: Path, tracking_uri: str, tmp_path: Path
+) -> None:
+    """Twenty trials, refusals, promotions and rollbacks, in an order drawn by a seed."""
+    draw, seen, trials = random.Random(0), [], set()
+    appointed(other_weights(lode_dir, tmp_path / "0", 0.01), tracking_uri)
+    for number in range(1, 21):
+        folder = other_weights(lode_dir, tmp_path / str(number), number / 10)
+        now = champion(TASK, tracking_uri=tracking_uri).version
+        what = draw.choice(["trial", "trial", "refused", "promoted", "rollback"])
+        if what == "trial":
+            appointed(folder, tracking_uri, trial=f"t-{number}", settings_digest=str(number))
+            trials.add(list_versions(TASK, tracking_uri=tracking_uri)[-1].version)
+        elif what == "rollback":
+            with suppress(RegistryError):  # there is none before the first
+                rollback(TASK, tracking_uri=tracking_uri, who="ann", why="")
+        else:
+            challenge(folder, tracking_uri, promote=what == "promoted", against=now)
+        seen.append(champion(TASK, tracking_uri=tracking_uri).version)
+    assert trials and len(set(seen)) > 3 and not trials & set(seen)
