@@ -13,12 +13,13 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,8 @@ def start_prefect(workspace: Workspace, port: int, database: str | None) -> Serv
 
 def start_mlflow(workspace: Workspace, port: int, tracking_uri: str) -> Server:
     if tracking_uri.startswith("sqlite:"):
-        make_whole(Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]))
+        with suppress(sqlite3.Error, OSError):  # which MLflow itself will say, in its log
+            make_whole(Path(tracking_uri.removeprefix("sqlite:///").partition("?")[0]))
     url = f"http://{HOST}:{port}"
     return Server(
         "mlflow",

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.training.history import read_histories, read_history, write_history
+from components.steps.trials import opened
+from components.training.history import History, read_histories, read_history, write_history
 from components.training.run import RunSpec
 
 from .production import PATIENCE, Production, ask, kill_session, serve, until
@@ -61,6 +62,13 @@ def production(needs_system: Any) -> Iterator[Production]:
     printed, _ = served.process.communicate(timeout=120)
     assert served.process.returncode == 0, printed
     shutil.rmtree(folder)
+
+
+def swept(production: Production, updates: int) -> list[History]:
+    """The histories of the sweep of a trial with so many updates."""
+    found = production.root.glob(f"trials/*/data/histories/{TASK}/*.parquet")
+    histories = [read_history(path) for path in sorted(found)]
+    return [one for one in histories if one.meta["updates"] == updates]
 
 
 def completed(production: Production, run_id: str, seconds: float = PATIENCE) -> dict[str, Any]:
@@ -115,11 +123,12 @@ def test_a_flow_started_on_the_page_runs_on_workers(
         page.get_by_text(f"result-{TASK}").first.wait_for()
         page.screenshot(path=SCREENSHOTS / "artifacts.png", full_page=True)
         browser.close()
-    histories = read_histories(production.root / "data/histories" / TASK)
+    histories = swept(production, 48)
     assert len(histories) == 4 and {h.meta["updates"] for h in histories} == {48}
     pools = {r["work_pool_name"] for r in production.runs()}
     assert pools == {"cpu", "gpu"}, "the trainings should have been the gpu workers'"
-    assert (production.root / f"reports/{TASK}/index.html").exists()
+    assert list(production.root.glob(f"trials/updates-48-*/reports/{TASK}/index.html"))
+    assert not (production.root / "reports").exists(), "a trial's report is no one else's"
 
 
 def task_runs(production: Production, name: str) -> list[dict[str, Any]]:
@@ -158,11 +167,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Pro
     second.wait()
     assert len(killed) == 1
     completed(production, run_id)
-    sweep = [
-        h
-        for h in read_histories(production.root / "data/histories" / TASK)
-        if h.meta["updates"] == 3000
-    ]
+    sweep = swept(production, 3000)
     assert sorted((*h.configuration, h.meta["seed"]) for h in sweep) == sorted(
         (scheduler, 0.02, seed) for scheduler in ("cosine", "onecycle") for seed in range(4)
     )
@@ -181,10 +186,9 @@ def test_flows_go_on_when_mlflow_and_postgresql_are_killed(production: Productio
     uri = production.facts["mlflow"]
     others = {"training.updates": 60, "registry.tracking_uri": uri}
     run_id = production.start("pipeline/on-demand", changes={"others": others})
-    histories = production.root / "data/histories" / TASK
 
     def trained() -> int:
-        return sum(h.meta["updates"] == 60 for h in read_histories(histories))
+        return len(swept(production, 60))
 
     until(lambda: trained() >= 1, PATIENCE, "the first run of the sweep")
     os.kill(production.server_pid("mlflow"), signal.SIGKILL)
@@ -211,7 +215,9 @@ def test_flows_go_on_when_mlflow_and_postgresql_are_killed(production: Productio
 
 
 def test_a_full_disk_is_said_and_spoils_nothing(production: Production) -> None:
-    folder = production.root / "data/histories" / TASK
+    trial = opened(production.root / "params.yaml", {"training.updates": 80})[1]
+    folder = trial.histories(TASK)
+    folder.mkdir(parents=True)
     before = {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True
@@ -286,9 +292,16 @@ def plant_misleading(production: Production, count: int) -> None:
 
 
 def test_nights_promote_the_better_and_refuse_the_worse(production: Production) -> None:
+    completed(production, production.start("pipeline/on-demand"))
+    usual, report = champion(production)["version"], production.root / f"reports/{TASK}/index.html"
+    page = report.read_bytes()
     poor = {"others": {"lode.fit.updates": 1}}
     completed(production, production.start("pipeline/on-demand", changes=poor))
-    first = champion(production)["version"]
+    assert champion(production)["version"] == usual and report.read_bytes() == page
+    assert "candidate" in cli(production, "versions")
+    first = str(int(usual) + 1)
+    assert f"is version {first}, no longer" in cli(production, "promote", first, "--yes")
+    assert champion(production)["version"] == first
 
     # the schedule fires by itself
     deployment = ask(f"{production.api}/deployments/name/nightly-retraining/nightly")
@@ -328,7 +341,9 @@ def test_nights_promote_the_better_and_refuse_the_worse(production: Production) 
     versions = cli(production, "versions")
     assert "refused" in versions and "challenger" in versions
 
-    assert f"champion is version {first} again" in cli(production, "rollback", "--why", "a test")
+    assert f"champion is version {first} again" in cli(
+        production, "rollback", "--yes", "--why", "a test"
+    )
     assert champion(production)["version"] == first
 
 

@@ -94,7 +94,7 @@ def test_overrides_reach_the_settings() -> None:
 
     overrides = {"training.points": 50, "sweep.seeds": [7, 8]}
     settings, workspace = read(ROOT / "params.yaml", "fashion-mnist-cnn", overrides)
-    assert settings.task == "fashion-mnist-cnn" and workspace.root == ROOT
+    assert settings.task == "fashion-mnist-cnn" and workspace.main.root == ROOT
     assert settings.training.points == 50 and settings.sweep.seeds == [7, 8]
 
 
