@@ -15,8 +15,10 @@ from prefect.events import emit_event
 
 from components.retraining import challenger, collection, comparison, decision, version
 from components.retraining.record import NightRecord, last_record
+from components.settings import Settings
 from components.steps.step import HOUR, SCHEDULED_TRAINING
 from components.storage.lock import only_one
+from components.storage.workspace import Workspace
 from flows.inputs import read
 from flows.parameters import AS_IN_PARAMS, Changes
 from flows.parameters import Task as TaskName
@@ -41,14 +43,22 @@ def nightly_retraining(
     """
     settings, workspace = read(params, task, changes.overrides())
     with only_one(workspace):
-        found = collect(settings, workspace)
-        if not found.ran:  # nothing new
-            return found.summary
-        record_version(settings, workspace)
-        fit_challenger(settings, workspace)
-        compare(settings, workspace)
-        decided = decide(settings, workspace)
-        record = last_record(workspace, settings.task)
+        return through_the_gate(settings, workspace)
+
+
+def through_the_gate(settings: Settings, workspace: Workspace) -> str:
+    """Fit a challenger on all there is, and compare it with the champion; the night in one line.
+
+    For a flow that holds the workspace's lock.
+    """
+    found = collect(settings, workspace)
+    if not found.ran:  # nothing new
+        return found.summary
+    record_version(settings, workspace)
+    fit_challenger(settings, workspace)
+    compare(settings, workspace)
+    decided = decide(settings, workspace)
+    record = last_record(workspace, settings.task)
     if record is not None:
         publish(record)
     return decided.summary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -87,6 +87,15 @@ class Changes(BaseModel):
         }
         given = {k: v for k, v in named.items() if v is not None and v != AS_IN_PARAMS}
         return given | self.others
+
+
+Promote = Annotated[
+    bool,
+    Field(
+        title="Make it the champion, if it passes the gate",
+        description="Compared with the champion on fresh seeds, as at night. Off: a candidate.",
+    ),
+]
 
 
 class RunRequest(BaseModel):

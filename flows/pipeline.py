@@ -15,7 +15,8 @@ from components.steps.table import result_table
 from components.storage.lock import only_one
 from flows.artifacts import publish
 from flows.inputs import read
-from flows.parameters import AS_IN_PARAMS, Changes
+from flows.nightly import through_the_gate
+from flows.parameters import AS_IN_PARAMS, Changes, Promote
 from flows.parameters import Task as TaskName
 from flows.record import record
 from flows.step_task import named_after_settings, step_task
@@ -25,13 +26,17 @@ from flows.step_task import named_after_settings, step_task
 def pipeline(
     task: TaskName = AS_IN_PARAMS,
     changes: Changes = Changes(),  # noqa: B008  a frozen default, which the form shows
+    promote: Promote = False,
     params: Path = Path("params.yaml"),
 ) -> str:
     """Learn a schedule from a sweep and compare it with the sweep's own schedules.
 
     Args:
         task: what to train.
-        changes: what this run does differently from params.yaml.
+        changes: what this run does differently from params.yaml: a trial, whose files lie apart and
+            whose LODE is a candidate.
+        promote: at the end compare what was learned with the champion, as a night does, and make it
+            the champion if it passes the gate.
         params: the settings file on the worker; its folder is the workspace.
 
     Returns:
@@ -48,6 +53,8 @@ def pipeline(
         train(settings, workspace)
         evaluate(settings, workspace)
         publish(settings, workspace)
+        if promote:
+            through_the_gate(settings, workspace)
         if task == AS_IN_PARAMS and not changes.overrides():  # DVC knows params.yaml only
             record(workspace, params)
     return result_table(settings, workspace)
