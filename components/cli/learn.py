@@ -34,7 +34,7 @@ def learn_command(
 
     It goes to models/SCHEDULER/TASK; a finished one is kept, a killed learning goes on.
     """
-    settings, workspace = read_settings(params, overrides, task)
+    settings, workspace = read_settings(params, overrides, task, one_run=True)
     from components.runs.plan import template  # torch
     from components.runs.policies import learn_policy
 

@@ -60,17 +60,25 @@ def settings_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_settings(
-    params: Path, overrides: tuple[str, ...], task: str | None = None
+    params: Path,
+    overrides: tuple[str, ...],
+    task: str | None = None,
+    *,
+    one_run: bool = False,
 ) -> tuple[Settings, Workspace]:
     """The settings a command runs with, and the workspace they belong to: with settings replaced,
     a trial's.
 
     Args:
         task: instead of the file's; None: the file's.
+        one_run: what is run reads the sweep and the LODE, and leaves nothing that anybody reads:
+            no trial.
     """
     from components.steps.trials import opened
 
     settings, workspace = opened(params, replaced(overrides), task)
+    if one_run:
+        return settings, workspace.main
     if workspace.name:
         click.echo(f"trial {workspace.name}: what it makes is in {workspace.root}", err=True)
     return settings, workspace

@@ -72,7 +72,8 @@ def train_command(step: Step) -> click.Command:
         seed: int,
         out: Path,
     ) -> None:
-        settings, workspace = read_settings(params, overrides, task)
+        one = scheduler is not None
+        settings, workspace = read_settings(params, overrides, task, one_run=one)
         if scheduler is None:
             refuse_given(
                 context,
