@@ -29,6 +29,7 @@ TRAIN_HELP = "With --scheduler: train one network, and keep its history and its 
 
 
 def run_step(step: Step, settings: Settings, workspace: Workspace) -> None:
+    step.check_reads(settings, workspace)  # before anything is written, as the lock is
     with only_one(workspace):
         result = step(settings, workspace)
     click.echo(f"{step.name} {settings.task}: {result.summary} ({result.timing})")

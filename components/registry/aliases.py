@@ -32,6 +32,8 @@ def make_champion(client: MlflowClient, name: str, version: int) -> None:
     if ROLLED_BACK in client.get_model_version(name, str(version)).tags:
         client.delete_model_version_tag(name, str(version), ROLLED_BACK)
     client.set_registered_model_alias(name, CHAMPION, str(version))
+    if aliases(client, name).get(CANDIDATE) == version:
+        client.delete_registered_model_alias(name, CANDIDATE)
 
 
 def now() -> str:

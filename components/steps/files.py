@@ -40,7 +40,8 @@ class Artifact:
         """
         path = self.place(workspace, task)
         if not path.exists():
-            raise WorkspaceError(f"{path}: not there yet; run `lode {self.by}` first")
+            same = ", with the same --set" if workspace.name else ""
+            raise WorkspaceError(f"{path}: not there yet; run `lode {self.by}` first{same}")
 
     def files(self, settings: Settings, workspace: Workspace) -> list[Path]:
         """The files by whose presence and content a step is judged done.

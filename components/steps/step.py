@@ -120,9 +120,7 @@ class Step:
         from components.steps import stamps
 
         started, part = time.perf_counter(), self.part(settings)
-        for artifact in self.reads:
-            artifact.check_there(settings.task, workspace)
-            stamps.check_settings_of(artifact.by, settings, workspace)
+        self.check_reads(settings, workspace)
         if not self.stamped:
             workspace.check_writable()
             found: Trained = self._work(part, workspace, run_all)
@@ -136,6 +134,14 @@ class Step:
         summary = self.function("summary")(part, workspace)
         seconds = time.perf_counter() - started
         return StepResult(self.name, why is not None, summary, seconds, why=why or "")
+
+    def check_reads(self, settings: Settings, workspace: Workspace) -> None:
+        """Raises WorkspaceError as `__call__` does; writes nothing."""
+        from components.steps import stamps
+
+        for artifact in self.reads:
+            artifact.check_there(settings.task, workspace)
+            stamps.check_settings_of(artifact.by, settings, workspace)
 
     def is_current(self, settings: Settings, workspace: Workspace) -> bool:
         """Whether it would find its finished output."""
