@@ -107,9 +107,9 @@ PIPELINE: tuple[Step, ...] = (
     ),
     Step(
         "register",
-        "Log the sweep in MLflow and register the LODE as champion.",
+        "Log sweep and pilots in MLflow and register the LODE as champion.",
         settings=("task", "training", "sweep", "validation", "lode", "registry"),
-        reads=(HISTORIES, VALIDATION, LODE),
+        reads=(HISTORIES, VALIDATION, PILOTS, PILOT_SUMMARY, LODE),
         writes=(REGISTRATION,),
         limit=30 * MINUTE,
         retries=3,
