@@ -143,11 +143,11 @@ def _decision(tags: Mapping[str, str]) -> str:
 
 
 def _figures(tags: Mapping[str, str]) -> tuple[str, str]:
-    """Held-out error and mean test metric; a dash where the night measured none."""
+    """Held-out error and mean test metric; a dash where none was measured."""
     try:
         found = json.loads(tags["figures"])
-    except (KeyError, ValueError):  # `lode register` measures nothing; or cut at a tag's length
-        return "–", "–"
+    except (KeyError, ValueError):  # of `lode register`, not of a night; or cut at a tag's length
+        return _tag(tags, "held_out_error"), _tag(tags, "test_metric")
     error, test = (
         "–" if found[name] is None else f"{found[name]:.4f}" for name in ("error", "test")
     )

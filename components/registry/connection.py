@@ -34,6 +34,8 @@ _ENVIRONMENT = {
 }
 _DATABASES = ("postgresql", "mysql", "mssql")  # those that MLflow knows beside SQLite
 _DRIVERS = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module and package differ
+# Without it MLflow 3 opens an experiment on its page for language models, which has nothing here.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _LOGGERS = ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")
 
 
@@ -195,13 +197,16 @@ def experiment_id(
         location = None if place is None else (place / name).as_uri()
         # another process may be first: then its experiment is found below
         with suppress(mlflow.exceptions.MlflowException):
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
         found = client.get_experiment_by_name(name)
     if found is None or found.lifecycle_stage != "active":
         raise RegistryError(
             f"experiment {name!r} was deleted in MLflow: run `mlflow experiments restore`, or "
             "`mlflow gc` to be rid of it"
         )
+    for key, value in _KIND.items():
+        if key not in found.tags:  # one of an earlier version
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 

@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING
 
 from components.lode.model import CONFIG, LODE
 from components.lode.settings import DEFAULT, ControllerSettings
+from components.registry import about as pages
+from components.registry.about import About
 from components.registry.aliases import CHAMPION, make_champion
 from components.registry.connection import RegistryError, connect, experiment_id, inside
 from components.registry.contents import FILES_DIGEST, check, download, files_digest, location
 from components.registry.lookup import by_alias, resolve, versions
-from components.registry.packaging import copy_weights, files, holds, log_model, weights_in
+from components.registry.packaging import (
+    copy_weights,
+    files,
+    holds,
+    interface,
+    log_model,
+    weights_in,
+)
 from components.registry.shipping import ship
 
 if TYPE_CHECKING:
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 # The tags that make a version: equal ones are not registered twice.
-_IDENTITY = ("weights_digest", "settings_digest", "code", "controller")
+_IDENTITY = ("weights_digest", "settings_digest", "code", "interface", "controller", "metric")
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ def register(
     artifact_root: Path | str | None = None,
     controller: str = DEFAULT,
     settings: ControllerSettings = ControllerSettings(),
+    about: About = About(),
     promote: bool = True,
 ) -> Registration:
     """Register a fitted LODE; the same weights, settings and code are the same version.
@@ -69,6 +79,7 @@ def register(
             `settings_digest` makes a new version.
         artifact_root: folder for the model's files where no server decides.
         controller, settings: defaults of the model's parameters.
+        about: what its pages say beside what its files do.
         promote: point the alias `champion` to the version, whatever it points to now.
 
     Raises:
@@ -81,11 +92,15 @@ def register(
     with tempfile.TemporaryDirectory() as scratch, connect(tracking_uri) as client:
         package = ship(Path(scratch) / "code")
         weights = copy_weights(Path(lode_dir), Path(scratch) / "lode")
+        figures = {**pages.figures_of(lode, weights), **about.figures}
+        readable = pages.tags(lode, about, figures)
         lineage = {str(key): str(value) for key, value in tags.items()} | {
             "task": task,
             "weights_digest": _digest(weights),
             "code": package.name,
+            "interface": interface(),
             "controller": json.dumps(defaults, sort_keys=True),
+            **readable,
         }
         found = None
         for same in _same(client, name, lineage):
@@ -99,8 +114,12 @@ def register(
                 experiment=experiment,
                 controller=defaults,
                 points=lode.config.points,
+                metric=about.metric,
+                figures=figures,
                 tags=lineage,
             )
+            said = pages.description(name, version_, lode, about)
+            client.update_model_version(name, str(version_), description=said)
             lineage |= _content(client, client.get_model_version(name, str(version_)))
             found = _tag(client, name, version_, lineage)
         if promote:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from contextlib import redirect_stderr
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from components.evaluation.metric import Metric
 from components.lode import judge
 from components.lode.model import CONFIG, WEIGHTS
 from components.registry.contents import files_digest
@@ -19,6 +22,7 @@ from components.registry.lazy import mlflow
 from components.training.run import SERIES
 
 if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
     from mlflow.models import ModelSignature
 
 ARTIFACT = "lode"  # where the weights lie inside the model
@@ -70,6 +74,11 @@ def holds(model: Path, weights: Path, package: Path) -> bool:
     )
 
 
+def interface() -> str:
+    """Which code answers for the model: a digest of it (12 hex digits)."""
+    return hashlib.sha256(_PYFUNC.read_bytes()).hexdigest()[:12]
+
+
 def log_model(
     name: str,
     weights: Path,
@@ -78,6 +87,8 @@ def log_model(
     experiment: str,
     controller: Mapping[str, Any],
     points: int,
+    metric: Metric | None,
+    figures: Mapping[str, float],
     tags: Mapping[str, str],
 ) -> int:
     """Log the model in a run of its own and register it; returns the version.
@@ -87,11 +98,12 @@ def log_model(
         controller: controller, mu, n, sigma, horizon (0: all that is left), caution: the
             parameters' defaults.
         points: T of the fit, likewise.
-        tags: of the run.
+        metric: the task's, whose values the model checks if they are shares; None: not known.
+        figures: metrics of run and model. tags: of the run.
     """
     with mlflow.start_run(
         experiment_id=experiment, run_name=f"register {name}", tags=dict(tags), nested=True
-    ):
+    ) as run:
         mlflow.log_params({**controller, "points": points})
         with redirect_stderr(StringIO()):  # "Successfully registered model …"
             info = mlflow.pyfunc.log_model(
@@ -99,13 +111,33 @@ def log_model(
                 python_model=str(_PYFUNC),
                 artifacts={ARTIFACT: str(weights)},
                 code_paths=[str(package)],
-                model_config={"package": package.name},
+                model_config={
+                    "package": package.name,
+                    "percent": metric is not None and metric.percent,
+                },
                 signature=_signature(controller, points),
                 input_example=_example(controller["mu"]),
                 pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in REQUIRES],
                 registered_model_name=name,
             )
+        data = _learned_from(tags)
+        mlflow.MlflowClient().log_inputs(run.info.run_id, datasets=[data])
+        mlflow.log_metrics(dict(figures), model_id=info.model_id)
     return int(info.registered_model_version)
+
+
+def _learned_from(tags: Mapping[str, str]) -> DatasetInput:
+    """The histories, as MLflow lists a run's data sets."""
+    entities, task = mlflow.entities, tags["task"]
+    runs = tags.get("histories") or tags.get("sweep_size") or "0"
+    data = entities.Dataset(
+        name=f"histories of {task}",
+        digest=tags.get("histories_digest", "none")[:36],  # MLflow's limit
+        source_type="local",
+        source=json.dumps({"uri": f"data/histories/{task}"}),
+        profile=json.dumps({"runs": int(runs), "data_revision": tags.get("data_revision")}),
+    )
+    return entities.DatasetInput(data, [entities.InputTag("mlflow.data.context", "training")])
 
 
 def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
@@ -121,9 +153,11 @@ def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
         *(parameter(name, "double", float(value)) for name, value in defaults.items()),
         parameter("controller", "string", controller["controller"]),
     ]
+    # Not required, so that a table without rows may be one without columns, as JSON's `[]` is.
     anything = mlflow.types.schema.AnyType()
+    names = ("point", *SERIES)
     return mlflow.models.ModelSignature(
-        inputs=mlflow.types.Schema([column(anything, name) for name in ("point", *SERIES)]),
+        inputs=mlflow.types.Schema([column(anything, name, required=False) for name in names]),
         outputs=mlflow.types.Schema(
             [column("long", "point"), column("double", "lr"), column("boolean", "decided")]
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ def log_sweep(
     """Log runs that MLflow does not have yet; returns how many.
 
     A run that a kill left half logged is completed. Metrics carry the optimizer update as their
-    step; `test_metric` and the like are logged once, at the last one.
+    step; `test_metric` and the like are logged once, at the last one. An MLflow run lasts as long
+    as the training did.
 
     Args:
         tracking_uri: database or server.
@@ -52,7 +54,10 @@ def log_sweep(
             run = known.get(history.run_id)
             if run is None:
                 run = client.create_run(
-                    experiment, run_name=history.describe(), tags={RUN_ID: history.run_id}
+                    experiment,
+                    start_time=int(1000 * time.time()) - _duration_ms(history),
+                    run_name=history.describe(),
+                    tags={RUN_ID: history.run_id},
                 )
             elif run.info.status != "RUNNING":
                 continue
@@ -86,7 +91,16 @@ def _log(client: MlflowClient, run: Run, history: History) -> None:
     client.log_batch(run_id, metrics=metrics[:_BATCH], params=params, tags=tags)
     for start in range(_BATCH, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
-    client.set_terminated(run_id, "FINISHED" if history.completed else "FAILED")
+    end = run.info.start_time + _duration_ms(history)
+    status = "FINISHED" if history.completed else "FAILED"
+    client.set_terminated(run_id, status, end_time=end)
+
+
+def _duration_ms(history: History) -> int:
+    """How long the training took: a history does not say when it began, so that an MLflow run ends
+    when it is logged, and begins so long before."""
+    seconds = history.points["elapsed_s"].to_numpy()
+    return int(1000 * max((one for one in seconds if math.isfinite(one)), default=0.0))
 
 
 def _metrics(history: History, started_ms: int) -> list[Metric]:

@@ -107,9 +107,9 @@ PIPELINE: tuple[Step, ...] = (
     ),
     Step(
         "register",
-        "Log the sweep in MLflow and register the LODE, as champion or as a candidate.",
+        "Log sweep and pilots in MLflow and register the LODE, as champion or candidate.",
         settings=("task", "training", "sweep", "validation", "lode", "registry"),
-        reads=(HISTORIES, VALIDATION, LODE),
+        reads=(HISTORIES, VALIDATION, PILOTS, PILOT_SUMMARY, LODE),
         writes=(REGISTRATION,),
         limit=30 * MINUTE,
         retries=3,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.evaluation.metric import Metric
 from components.lode import judge
 from components.lode.judge import Judge
 from components.lode.model import CONFIG, LODE, WEIGHTS
@@ -21,6 +23,7 @@ from components.lode.opening import Opening
 from components.lode.scheduler import LODEScheduler, load_scheduler
 from components.lode.settings import ControllerSettings
 from components.registry import RegistryError, champion, fetch, register
+from components.registry.about import About
 from components.registry.connection import connect
 from components.registry.lazy import mlflow
 
@@ -185,6 +188,7 @@ def test_the_champion_loads_where_this_project_does_not_exist_and_decides_the_sa
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     run = make_history("cosine", 0.05, seed=7).points[LOGGED]
+    run["lr"] = run["lr"].clip(lower=1e-9)  # a rate of 0 is refused
     seed = {"seed": 3, "controller": "paper"}
     ours = {"seed": 3, "controller": "default", "caution": 0.0}
     windows = [(run.iloc[:now], seed) for now in (2, 4, 7, 12, POINTS - 2, POINTS)]
@@ -233,22 +237,80 @@ def follow(scheduler: LODEScheduler, window: pd.DataFrame) -> list[float]:
 
 
 def test_windows_that_make_no_sense_are_refused(lode_dir: Path, tracking_uri: str) -> None:
-    run = make_history().points[LOGGED]
+    run = make_history("constant").points[LOGGED]
     uri = registered(lode_dir, tracking_uri).uri
     with connect(tracking_uri):
         model = mlflow.pyfunc.load_model(uri)
-    with pytest.raises(ValueError, match=r"not consecutive log points of one run within 1\.\.20"):
+    with pytest.raises(
+        mlflow.MlflowException, match=r"not consecutive log points of one run within 1\.\.20"
+    ):
         model.predict(run.iloc[[0, 2]])
-    with pytest.raises(ValueError, match=r"do not reach back to point 5: the last decision"):
+    with pytest.raises(
+        mlflow.MlflowException, match=r"do not reach back to point 5: the last decision"
+    ):
         model.predict(run.iloc[6:10])
-    with pytest.raises(ValueError, match=r"within 1\.\.10"):
+    with pytest.raises(mlflow.MlflowException, match=r"within 1\.\.10"):
         model.predict(run, params={"points": 10})
-    with pytest.raises(Exception, match="unknown controller 'papr'; known: default, paper"):
+    with pytest.raises(
+        mlflow.MlflowException, match="unknown controller 'papr'; known: default, paper"
+    ):
         model.predict(run, params={"controller": "papr"})
     start = model.predict(run.iloc[:0])
     assert list(start["point"]) == [1, 2, 3, 4] and not start["decided"].any()
     broken = run.iloc[:MU].assign(train_loss=np.nan)
     assert not model.predict(broken)["decided"].any(), "not finite: the plan goes on"
+
+
+# ------------------------------------------------------------- what its pages say
+
+ABOUT = About(
+    metric=Metric(),
+    figures={"pilots_gain": 0.004, "pilots_gain_error": 0.001, "pilot_runs": 80},
+    learned_from="8 sweep runs and 80 pilots",
+)
+
+
+def test_a_version_says_what_it_is_and_what_it_is_worth(lode_dir: Path, tracking_uri: str) -> None:
+    one = registered(lode_dir, tracking_uri, about=ABOUT)
+    error = LODE.load(lode_dir).config.fit["best_error"]
+    assert {
+        "metric": "accuracy, a share from 0 to 1, not per cent; higher is better",
+        "budget": "200 updates, 20 log points",
+        "learned_from": "8 sweep runs and 80 pilots",
+        "pilots_gain": "+0.0040 ± 0.0010",
+        "peak_lr": "0.001",
+        "held_out_error": f"{error:.4g}",
+    }.items() <= one.tags.items()
+    with connect(tracking_uri) as client:
+        run = client.get_run(one.run_id)
+        expected = {**ABOUT.figures, "held_out_error": error, "peak_lr": 0.001}
+        assert run.data.metrics == pytest.approx(expected)
+        (data,) = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == (f"histories of {TASK}", "h" * 36)
+        experiment = client.get_experiment(run.info.experiment_id)
+        (model,) = client.search_logged_models([experiment.experiment_id])
+        assert {one.key: one.value for one in model.metrics} == pytest.approx(expected)
+        version = client.get_model_version(one.name, str(one.version))
+        assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+        assert "Metric (`val_metric`): accuracy, a share from 0 to 1" in version.description
+        # Whoever copies the lines runs a training.
+        code = re.findall(r"```python\n(.*?)```", version.description, re.DOTALL)[0]
+        assert len(code.splitlines()) <= 15
+        said: dict[str, Any] = {"train": lambda lr: (1.0, 0.5)}
+        exec(code, said)
+    assert [row[0] for row in said["rows"]] == list(range(1, POINTS + 1))
+
+
+def test_another_task_metric_makes_a_new_version(lode_dir: Path, tracking_uri: str) -> None:
+    """The registered model checks values by it."""
+    one = registered(lode_dir, tracking_uri, about=ABOUT)
+    two = registered(lode_dir, tracking_uri, about=About(metric=Metric("R²", percent=False)))
+    assert (one.version, two.version) == (1, 2)
+    run = make_history("constant").points[LOGGED].iloc[:8].assign(val_metric=37.0)
+    with connect(tracking_uri):
+        assert len(mlflow.pyfunc.load_model(two.uri).predict(run)) == MU
+        with pytest.raises(mlflow.MlflowException, match="share from 0 to 1"):
+            mlflow.pyfunc.load_model(one.uri).predict(run)
 
 
 # ------------------------------------------------------------- what is not there

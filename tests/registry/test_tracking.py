@@ -60,6 +60,7 @@ def test_every_run_is_logged_once_with_params_and_curves(
         assert by_id.keys() == {run.run_id for run in runs}
         run = by_id[histories[-1].run_id]
         assert run.info.status == "FINISHED" and run.info.run_name == "cosine 0.05 seed 1"
+        assert run.info.end_time - run.info.start_time == 1000, "as long as the training took"
         assert run.data.params == {
             "task": "mnist1d-cnn",
             "scheduler": "cosine",
