@@ -30,17 +30,28 @@ HISTORIES_COLUMNS = ("revision", "date", "runs", "added", "removed", "digest", "
 
 @click.command("retrain")
 @settings_options
-def retrain_command(params: Path, overrides: tuple[str, ...]) -> None:
+@click.option(
+    "--discard",
+    is_flag=True,
+    help="Throw an unfinished night away and end; the next `lode retrain` gathers anew.",
+)
+def retrain_command(params: Path, overrides: tuple[str, ...], discard: bool) -> None:
     """Refit the LODE on all histories so far; promote it only if it passes the gate.
 
     Learns from the validated sweep, the pilots, data/scheduled, data/nightly, and from whatever
     lies in data/imported/<task>. With nothing new it ends within seconds; killed, it goes on where
     it was. The decision is in reports/<task>/nightly.json and in the registry (`lode versions`).
     """
-    from components.retraining.retrain import retrain  # torch, Great Expectations
+    from components.retraining.record import discard_night  # torch, Great Expectations
+    from components.retraining.retrain import retrain
 
     settings, workspace = read_settings(params, overrides)
     with only_one(workspace):
+        if discard:
+            night = discard_night(workspace, settings.task)
+            said = "no unfinished night" if night is None else f"night of {night.started} discarded"
+            click.echo(f"retrain {settings.task}: {said}; `lode retrain` begins a new one")
+            return
         result = retrain(settings, workspace)
     click.echo(f"retrain {settings.task}: {result.summary} ({result.seconds:.1f} s)")
 
