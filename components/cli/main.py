@@ -9,6 +9,7 @@ from components.cli.learn import learn_command
 from components.cli.look import plot_command, report_command, table_command, tasks_command
 from components.cli.nightly import (
     histories_group,
+    prune_command,
     retrain_command,
     rollback_command,
     versions_command,
@@ -21,7 +22,7 @@ then schedules new trainings.
 
 \b
 The whole pipeline, under Prefect:   make demo
-Every night, on all that has come:   lode retrain; then lode versions, rollback, histories
+Every night, on all that has come:   lode retrain; then lode versions, rollback, histories, prune
 
 One step at a time, in this order: lode {sentence()}.
 
@@ -42,6 +43,7 @@ for command in (
     versions_command,
     rollback_command,
     histories_group,
+    prune_command,
     tasks_command,
     plot_command,
     table_command,

@@ -1,4 +1,4 @@
-"""`lode retrain`, `versions`, `rollback`, `histories`: what comes after the first champion."""
+"""`lode retrain`, `versions`, `rollback`, `histories`, `prune`: all after the first champion."""
 
 from __future__ import annotations
 
@@ -160,6 +160,50 @@ def at_command(context: click.Context, revision: str, out: Path | None) -> None:
     folder = out or Path(f"histories-{revision[:12]}")
     count = restore(workspace, settings.task, revision, folder)
     click.echo(f"{count} histories of {settings.task} in {folder}, as their digest says")
+
+
+@click.command("prune")
+@settings_options
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="So many of the newest registered versions, and of the newest versions of histories.",
+)
+@click.option("--yes", is_flag=True, help="Delete what is listed without asking.")
+def prune_command(params: Path, overrides: tuple[str, ...], keep: int, yes: bool) -> None:
+    """Delete what nights have left and nobody can need any more; lists it and asks first.
+
+    Kept beside the newest: every version with an alias, all that rollbacks reach from a kept one,
+    and the histories that kept versions learned from. Never deleted: data/, the branch
+    lode-histories, records of nights, and DVC stores outside this folder.
+    """
+    from components.retraining.prune import prunable, prune  # torch
+
+    settings, workspace = read_settings(params, overrides)
+    found = prunable(settings, workspace, keep)
+    numbers = ", ".join(str(one.version) for one in found.kept) or "none"
+    click.echo(f"kept: registered versions {numbers}; {found.kept_histories} of the histories")
+    for place in found.elsewhere:
+        click.echo(f"left alone, as it is not in this folder: {place}")
+    parts = found.parts
+    if not parts:
+        click.echo(f"nothing of {settings.task} to prune")
+        return
+    rows = [(what, _megabytes(size)) for what, size in parts.items()]
+    click.echo(Table.of(("to delete", "size"), rows).text(rule=False))
+    if not yes:
+        click.confirm("Delete this?", abort=True)
+    with only_one(workspace):  # not while somebody reads the list: a night would wait for them
+        if prunable(settings, workspace, keep) != found:
+            raise click.ClickException("something has changed meanwhile; run `lode prune` again")
+        prune(found, settings, workspace)
+    click.echo(f"deleted {_megabytes(sum(parts.values()))}")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.2f} MB"
 
 
 def _user() -> str:
