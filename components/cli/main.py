@@ -9,6 +9,7 @@ from components.cli.learn import learn_command
 from components.cli.look import plot_command, report_command, table_command, tasks_command
 from components.cli.nightly import (
     histories_group,
+    prune_command,
     retrain_command,
     versions_command,
 )
@@ -43,6 +44,7 @@ for command in (
     promote_command,
     rollback_command,
     histories_group,
+    prune_command,
     tasks_command,
     plot_command,
     table_command,

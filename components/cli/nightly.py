@@ -1,4 +1,4 @@
-"""`lode retrain`, `versions`, `histories`: what comes after the first champion."""
+"""`lode retrain`, `versions`, `histories`, `prune`: what comes after the first champion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from components.cli.options import read_settings, settings_options
+from components.cli.options import ask, read_settings, settings_options
 from components.evaluation.tables import Table
 from components.storage.lock import only_one
 
@@ -33,17 +33,28 @@ HISTORIES_COLUMNS = ("revision", "date", "runs", "added", "removed", "digest", "
 
 @click.command("retrain")
 @settings_options
-def retrain_command(params: Path, overrides: tuple[str, ...]) -> None:
+@click.option(
+    "--discard",
+    is_flag=True,
+    help="Throw an unfinished night away and end; the next `lode retrain` gathers anew.",
+)
+def retrain_command(params: Path, overrides: tuple[str, ...], discard: bool) -> None:
     """Refit the LODE on all histories so far; promote it only if it passes the gate.
 
     Learns from the validated sweep, the pilots, data/scheduled, data/nightly, and from whatever
     lies in data/imported/<task>. With nothing new it ends within seconds; killed, it goes on where
     it was. The decision is in reports/<task>/nightly.json and in the registry (`lode versions`).
     """
-    from components.retraining.retrain import retrain  # torch, Great Expectations
+    from components.retraining.record import discard_night  # torch, Great Expectations
+    from components.retraining.retrain import retrain
 
     settings, workspace = read_settings(params, overrides)
     with only_one(workspace):
+        if discard:
+            night = discard_night(workspace, settings.task)
+            said = "no unfinished night" if night is None else f"night of {night.started} discarded"
+            click.echo(f"retrain {settings.task}: {said}; `lode retrain` begins a new one")
+            return
         result = retrain(settings, workspace)
     click.echo(f"retrain {settings.task}: {result.summary} ({result.seconds:.1f} s)")
 
@@ -134,6 +145,49 @@ def version_table(found: Sequence[Version]) -> Table:
         for one in reversed(found)
     )
     return Table.of(VERSION_COLUMNS, rows)
+
+
+@click.command("prune")
+@settings_options
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="So many of the newest registered versions, and of the newest versions of histories.",
+)
+@click.option("--yes", is_flag=True, help="Delete what is listed without asking.")
+def prune_command(params: Path, overrides: tuple[str, ...], keep: int, yes: bool) -> None:
+    """Delete what nights have left and nobody can need any more; lists it and asks first.
+
+    Kept beside the newest: every version with an alias, all that rollbacks reach from a kept one,
+    and the histories that kept versions learned from. Never deleted: data/, the branch
+    lode-histories, records of nights, and DVC stores outside this folder.
+    """
+    from components.retraining.prune import prunable, prune  # torch
+
+    settings, workspace = read_settings(params, overrides)
+    found = prunable(settings, workspace, keep)
+    numbers = ", ".join(str(one.version) for one in found.kept) or "none"
+    click.echo(f"kept: registered versions {numbers}; {found.kept_histories} of the histories")
+    for place in found.elsewhere:
+        click.echo(f"left alone, as it is not in this folder: {place}")
+    parts = found.parts
+    if not parts:
+        click.echo(f"nothing of {settings.task} to prune")
+        return
+    rows = [(what, _megabytes(size)) for what, size in parts.items()]
+    click.echo(Table.of(("to delete", "size"), rows).text(rule=False))
+    ask("Delete this?", yes)
+    with only_one(workspace):  # not while somebody reads the list: a night would wait for them
+        if prunable(settings, workspace, keep) != found:
+            raise click.ClickException("something has changed meanwhile; run `lode prune` again")
+        prune(found, settings, workspace)
+    click.echo(f"deleted {_megabytes(sum(parts.values()))}")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.2f} MB"
 
 
 def _decision(tags: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ Settings and workspace are imported when a command runs: `lode --help` starts wi
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,19 @@ def refuse_given(context: click.Context, names: tuple[str, ...], why: str) -> No
     ]
     if given:
         raise click.UsageError(f"{', '.join(given)}: {why}", context)
+
+
+def ask(question: str, yes: bool) -> None:
+    """Go on only if a person agrees, or has with `--yes`.
+
+    Raises:
+        click.Abort: no. click.UsageError: nobody is there to answer.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{question} There is nobody to ask: add --yes")
+    click.confirm(question, abort=True)
 
 
 def check_folder(folder: Path, option: str = "--out") -> None:

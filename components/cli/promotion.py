@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from components.cli.nightly import version_table
-from components.cli.options import read_settings, settings_options
+from components.cli.options import ask, read_settings, settings_options
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -36,7 +35,7 @@ def promote_command(
 
     settings, uri = _registry(params, overrides)
     _show(settings, uri, version)
-    _ask(f"Make version {version} of lode-{settings.task} the champion?", yes)
+    ask(f"Make version {version} of lode-{settings.task} the champion?", yes)
     before, now = promote(settings.task, version, tracking_uri=uri, who=_user(), why=why)
     left = "" if before is None else f", no longer version {before}"
     click.echo(f"lode-{settings.task}@champion is version {now}{left}")
@@ -66,7 +65,7 @@ def rollback_command(
     settings, uri = _registry(params, overrides)
     left, target = way_back(settings.task, tracking_uri=uri, to=to)
     _show(settings, uri, target)
-    _ask(f"Go back from version {left} to version {target}?", yes)
+    ask(f"Go back from version {left} to version {target}?", yes)
     rollback(settings.task, tracking_uri=uri, who=_user(), why=why, to=target)
     click.echo(f"lode-{settings.task}@champion is version {target} again, no longer version {left}")
 
@@ -84,14 +83,6 @@ def _show(settings: Settings, uri: str, version: int) -> None:
     shown = [one for one in found if one.version == version or "champion" in one.aliases]
     if shown:
         click.echo(version_table(shown).text(left=True, rule=False))
-
-
-def _ask(question: str, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is nobody to ask: add --yes")
-    click.confirm(question, abort=True)
 
 
 def _user() -> str:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.retraining.record import Night, this_night
+from components.retraining.record import Night, frozen, this_night
 from components.retraining.typed_json import read_or_none, write
 from components.runs.scheduled import lode_files
 from components.settings import Settings
@@ -39,15 +39,15 @@ def fit_challenger(settings: Settings, workspace: Workspace) -> StepResult:
     A fit that was killed goes on from its checkpoint; a finished one of the same night is kept.
 
     Raises:
-        RetrainingError: no night was begun. HistoryError: a history is gone. LODEError: the fit
-            failed.
+        RetrainingError: no night was begun, or the fit failed. HistoryError: a history is gone.
     """
     started, task = time.perf_counter(), settings.task
     night, folder = this_night(workspace, task), workspace.challenger(task)
     stamp = workspace.night(task) / FITTED
     stale = read_or_none(Fitted, stamp) != Fitted.of(night, settings, folder)
     if stale:
-        _fit(night, settings, workspace)
+        with frozen(task):
+            _fit(night, settings, workspace)
         write(Fitted.of(night, settings, folder), stamp)
     summary, seconds = _summary(night, folder), time.perf_counter() - started
     return StepResult("fit_challenger", stale, summary, seconds)

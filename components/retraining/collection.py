@@ -21,12 +21,13 @@ import hashlib
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from components.registry.aliases import CHALLENGER, now
 from components.registry.promotion import find
+from components.retraining.errors import RetrainingError
 from components.retraining.record import (
     Counts,
     Night,
@@ -44,7 +45,9 @@ from components.retraining.sources import (
     Sources,
     read_sources,
 )
+from components.retraining.teaching import check_pilots, check_teaches
 from components.settings import Settings
+from components.steps.stamps import check_settings_of
 from components.steps.step import StepResult
 from components.storage.workspace import Workspace
 from components.training.history import DIVERGED, STOPPED, History, digest
@@ -57,27 +60,45 @@ SEEDS = (10_000, 2**31)  # the range fresh seeds are drawn from, above any that 
 def collect(settings: Settings, workspace: Workspace) -> StepResult:
     """Begin a night: read all histories, validate them, freeze the set.
 
+    A set that cannot teach is not frozen, and a night that froze one does not go on.
+
     Returns:
         A result whose `ran` says whether there is anything to learn tonight: new histories or
         settings, or a night to go on with.
 
     Raises:
         ValidationError: no validated sweep, or too many bad histories.
+        WorkspaceError: validation or pilots are missing, or of other settings.
+        RetrainingError: there is nothing that a LODE can be fitted on.
     """
     started, task = time.perf_counter(), settings.task
     workspace.check_writable()
-    asked, night, before = settings_digest(settings), open_night(workspace, task), ""
-    if night is not None and night.settings == asked and night.intact(workspace):
+    night, before = open_night(workspace, task), ""
+    if night is not None and _goes_on(night, settings, workspace):
         before = "going on with a night that was interrupted; "
     else:
+        check_settings_of("validate", settings, workspace)
         sources = read_sources(settings, workspace)
         fingerprints = {f.history.run_id: digest([f.history]) for f in sources.runs}
-        if seen_digest(asked, fingerprints) == _last_seen(settings, workspace):
-            summary = f"nothing new in {len(fingerprints)} runs"
+        seen = seen_digest(settings_digest(settings), fingerprints)
+        if seen == _last_seen(settings, workspace):
+            summary = f"nothing new in {len(fingerprints)} runs{_skipped(sources.skipped)}"
             return StepResult("collect", False, summary, time.perf_counter() - started)
         night = _freeze(settings, workspace, sources, fingerprints)
         save_night(night, workspace, task)
     return StepResult("collect", True, before + _summary(night), time.perf_counter() - started)
+
+
+def _goes_on(night: Night, settings: Settings, workspace: Workspace) -> bool:
+    """Whether a frozen night is one of these settings, with its files, that can be fitted."""
+    if night.settings != settings_digest(settings) or not night.intact(workspace):
+        return False
+    sweep, others = (night.read(workspace, ids) for ids in (night.sweep, night.others))
+    try:
+        check_teaches(sweep, others, settings)
+    except RetrainingError:
+        return False
+    return True
 
 
 def _last_seen(settings: Settings, workspace: Workspace) -> str | None:
@@ -98,6 +119,9 @@ def _freeze(
     good = {history.run_id for history in checked.accepted}
     runs = [found for found in sources.runs if found.history.run_id in good]
     sweep = [found.history for found in runs if found.source == SWEEP]
+    others = [found.history for found in runs if found.source != SWEEP and not by_id(found)]
+    check_teaches(sweep, others, settings, skipped=list(sources.skipped))
+    check_pilots(settings, workspace)
     last = _last_seeds(sweep, settings.lode.fit.held_out_seeds)
     ours = [found for found in runs if found.source != IMPORTED]
     held = [f for f in ours if f.history.meta["seed"] in last or by_id(f)]
@@ -109,7 +133,7 @@ def _freeze(
         files={f.history.run_id: str(f.path.relative_to(workspace.root)) for f in runs},
         fingerprints=fingerprints,
         sweep=[history.run_id for history in sweep],
-        others=[f.history.run_id for f in runs if f.source != SWEEP and not by_id(f)],
+        others=[history.run_id for history in others],
         held_out=[f.history.run_id for f in held],
         histories_digest=seen,
         seeds=list(itertools.islice(fresh_seeds(seen, taken), settings.retraining.seeds)),
@@ -173,8 +197,11 @@ def _summary(night: Night) -> str:
     text += f", {counts.diverged} diverged" if counts.diverged else ""
     text += f", {counts.stopped} stopped early" if counts.stopped else ""
     text += f", {counts.duplicates} duplicates" if counts.duplicates else ""
-    for reason, number in counts.skipped.items():
-        text += f", {number} skipped ({reason})"
+    text += _skipped(counts.skipped)
     if counts.quarantined:
         text += f", {len(counts.quarantined)} quarantined: {'; '.join(counts.quarantined)}"
     return text
+
+
+def _skipped(reasons: Mapping[str, int]) -> str:
+    return "".join(f", {number} skipped ({reason})" for reason, number in reasons.items())

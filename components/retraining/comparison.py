@@ -21,7 +21,7 @@ from components.registry.models import Registration, fetch
 from components.registry.promotion import find
 from components.retraining.errors import RetrainingError
 from components.retraining.gate import Figures, Versus
-from components.retraining.record import COMPARISON, Night, this_night
+from components.retraining.record import COMPARISON, Night, frozen, this_night
 from components.retraining.typed_json import read_or_none, write
 from components.runs.job import Job, RunAll
 from components.runs.plan import missing, sweep_plan
@@ -96,7 +96,7 @@ def compare(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
         run_all: who trains; None: processes of this machine.
 
     Raises:
-        RetrainingError: no night was begun.
+        RetrainingError: no night was begun, or a LODE cannot be compared on its histories.
         RegistryError: the registry is unreachable; what is fitted and trained is kept.
     """
     started, task = time.perf_counter(), settings.task
@@ -115,7 +115,9 @@ def compare(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
         jobs += _jobs(folder, controller_of(champion), settings, workspace)
     absent = missing(jobs)
     histories = _trained(jobs, settings, run_all)
-    found = _measured(night, champion, histories, held_out_errors(night, workspace, folder, task))
+    with frozen(task):
+        errors = held_out_errors(night, workspace, folder, task)
+    found = _measured(night, champion, histories, errors)
     write(found, path)
     seconds = time.perf_counter() - started
     return StepResult("compare", absent > 0, _summary(found), seconds, trained=absent)

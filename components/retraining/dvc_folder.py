@@ -25,6 +25,14 @@ def has_dvc(root: Path) -> bool:
     return (root / ".dvc").is_dir()
 
 
+def places(root: Path) -> list[str]:
+    """Where DVC's cache and its default remote are: absolute paths, or addresses."""
+    parser = _configuration(root / ".dvc")
+    remote = parser.get("core", "remote", fallback="")
+    url = parser.get(f"'remote \"{remote}\"'", "url", fallback="")
+    return [parser.get("cache", "dir"), *([url] if url else [])]
+
+
 @contextmanager
 def dvc_folder(workspace: Workspace) -> Iterator[Path]:
     """The project's folder. Private (mode 700), as the configuration may hold the remote's

@@ -75,6 +75,26 @@ def pointer(root: Path, revision: str, task: str) -> str:
     return _git(root, "show", f"{revision}:{_path(task, 'dvc')}") + "\n"
 
 
+def tasks(root: Path) -> set[str]:
+    """Those that have versions on the branch."""
+    listed = _git(root, "ls-tree", "--name-only", tip(root), f"{FOLDER}/", check=False)
+    return {Path(line).stem for line in listed.splitlines() if line.endswith(".dvc")}
+
+
+def pointers_elsewhere(root: Path) -> list[str]:
+    """What dvc.lock and DVC's pointer files say in the working tree, and said in any commit that
+    does not belong to versions of histories.
+
+    Raises:
+        VersioningError: Git failed.
+    """
+    which = ["*dvc.lock", "*.dvc", f":(exclude){FOLDER}"]
+    committed = _git(root, "log", "--all", "-p", "-m", "--format=", "--", *which)
+    there = _git(root, "ls-files", "-z", "--cached", "--others", "--", *which).split("\0")
+    files = [root / name for name in there if name and (root / name).is_file()]
+    return [committed, *(path.read_text(encoding="utf-8", errors="replace") for path in files)]
+
+
 def commit(root: Path, before: str, message: str, pointer: str, manifest: Manifest) -> str:
     """A commit on the branch, whose tip must still be `before`; returns its id.
 

@@ -120,8 +120,8 @@ def restore(workspace: Workspace, task: str, revision: str, out: Path) -> int:
         error = bring_back(folder, task, pointer)
         if error:
             raise VersioningError(
-                f"version {revision} is neither in DVC's cache nor in its remote ({error}); "
-                "set the remote that has it: dvc remote add -d NAME URL"
+                f"version {revision} is neither in DVC's cache nor in its remote ({error}): "
+                "`lode prune` has deleted it, or another remote has it: dvc remote add -d NAME URL"
             )
         _check(folder / task, manifest.digest, revision)
         out.parent.mkdir(parents=True, exist_ok=True)

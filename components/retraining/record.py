@@ -8,10 +8,14 @@ come since.
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
+from components.lode.errors import LODEError
 from components.retraining.errors import RetrainingError
 from components.retraining.gate import Figures, Rules
 from components.retraining.typed_json import parse_or_none, plain, read_or_none, write
@@ -181,6 +185,31 @@ def this_night(workspace: Workspace, task: str) -> Night:
 def close_night(workspace: Workspace, task: str) -> None:
     for name in (COMPARISON, NIGHT):  # the night itself last: what is left without it is void
         (workspace.night(task) / name).unlink(missing_ok=True)
+
+
+def discard_night(workspace: Workspace, task: str) -> Night | None:
+    """Throw away an unfinished night with all that it fitted; returns it, None where there is none.
+    Runs that it trained stay in `data/nightly/<task>`."""
+    night = open_night(workspace, task)
+    close_night(workspace, task)  # first: a kill in what follows leaves no half of a night
+    shutil.rmtree(workspace.night(task), ignore_errors=True)
+    return night
+
+
+@contextmanager
+def frozen(task: str) -> Iterator[None]:
+    """What a LODE refuses in a frozen night, it refuses whenever the night goes on.
+
+    Raises:
+        RetrainingError: instead of any LODEError inside; names the way out.
+    """
+    try:
+        yield
+    except LODEError as error:
+        raise RetrainingError(
+            f"the night of {task} cannot go on: {error}; other settings begin another night, and "
+            "`lode retrain --discard` discards this one, so that the next gathers anew"
+        ) from error
 
 
 def last_record(workspace: Workspace, task: str) -> NightRecord | None:

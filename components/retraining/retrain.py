@@ -26,8 +26,8 @@ def retrain(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
         run_all: who trains the comparison; None: processes of this machine.
 
     Raises:
-        ValidationError, LODEError, RegistryError, WorkerDiedError, …: of its parts; what was done
-            is kept, the next call goes on.
+        ValidationError, RetrainingError, RegistryError, WorkerDiedError, …: of its parts; what was
+            done is kept, the next call goes on.
     """
     started = time.perf_counter()
     result = collect(settings, workspace)

@@ -39,7 +39,7 @@ class Sources:
     Attributes:
         runs: of this task, N and T, each run id once; diverged ones too.
         duplicates: how many were left out as their run id was there already.
-        skipped: how many were of another task, budget or data, or a folder too deep, by reason.
+        skipped: how many were of another task, budget or data, or where nobody reads, by reason.
         unreadable: why, by file name.
         seeds: of every readable run of the task, skipped ones too.
     """
@@ -73,21 +73,22 @@ def read_sources(settings: Settings, workspace: Workspace) -> Sources:
         history = found.history
         if history.meta["task"] == task:
             sources.seeds.add(int(history.meta["seed"]))
-        mismatch = _mismatch(history, asked)
-        if mismatch:
-            sources.skipped[mismatch] += 1
+        differs = mismatch(history, asked)
+        if differs:
+            sources.skipped[differs] += 1
         elif history.run_id in seen:
             sources.duplicates += 1
         else:
             seen.add(history.run_id)
             sources.runs.append(found)
-    deep = _too_deep(IMPORTED, folders[IMPORTED])
-    if deep:
-        sources.skipped[f"a folder too deep: {listing(deep, 3)}"] = len(deep)
+    astray = _astray(folders[IMPORTED])
+    if astray:
+        reason = f"{listing(astray, 3)}, which belongs in data/imported/{task} itself"
+        sources.skipped[reason] = len(astray)
     return sources
 
 
-def _mismatch(history: History, asked: RunSpec) -> str:
+def mismatch(history: History, asked: RunSpec) -> str:
     """Why a run is not one to learn from; empty if it is."""
     for key in SHARED:
         value = getattr(asked, key)
@@ -113,7 +114,8 @@ def _folder(source: str, folder: Path, unreadable: dict[str, str]) -> Iterator[F
         yield FoundRun(history, source, path)
 
 
-def _too_deep(source: str, folder: Path) -> list[str]:
-    """Histories that nobody reads, as they do not lie in the folder itself."""
-    paths = sorted(path for path in folder.rglob("*.parquet") if path.parent != folder)
-    return [printable(f"{source}/{path.relative_to(folder)}") for path in paths]
+def _astray(folder: Path) -> list[str]:
+    """Imports that nobody reads: a folder too deep, or beside the tasks' folders."""
+    deep = sorted(path for path in folder.rglob("*.parquet") if path.parent != folder)
+    beside = sorted(folder.parent.glob("*.parquet"))
+    return [printable(f"data/imported/{path.relative_to(folder.parent)}") for path in deep + beside]

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from click.testing import CliRunner
 
+from components.cli.main import cli
 from components.settings import Settings, load
 from components.steps.pipeline import STEPS
 from components.storage.workspace import Workspace
-from components.training.history import History, write_history
+from components.training.history import History, read_histories, write_history
 from tests.tiny import dotted, in_this_process
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+ROOT = Path(__file__).parents[2]
+PARAMS = ROOT / "params.yaml"
 TASK = "mnist1d-cnn"
 TINY: dict[str, Any] = {
     "training.updates": 40,
@@ -78,3 +83,35 @@ def variant(history: History, number: int, **meta: Any) -> History:
 def bring(histories: list[History], workspace: Workspace) -> None:
     for history in histories:
         write_history(history, workspace.imported(TASK))
+
+
+@pytest.fixture
+def clone(workspace: Workspace) -> Path:
+    """The workspace as a clone: settings, DVC's configuration, one commit, new runs."""
+    root = workspace.root
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for key, value in TINY.items():
+        section = params
+        *path, last = key.split(".")
+        for name in path:
+            section = section[name]
+        section[last] = value
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / ".dvc").mkdir()
+    for name in (".dvc/config", ".dvc/.gitignore", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, root / name)
+    who = ["-c", "user.name=me", "-c", "user.email=me@localhost"]
+    for command in (["init", "--quiet"], ["add", "."], [*who, "commit", "--quiet", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    sweep = sorted(read_histories(workspace.histories(TASK)), key=lambda h: h.run_id)
+    bring([variant(history, number) for number, history in enumerate(sweep[:5])], workspace)
+    return root
+
+
+def lode(*arguments: str, root: Path) -> str:
+    """In this process: what is under test is what the commands say."""
+    done = CliRunner().invoke(
+        cli, [*arguments, "--params", str(root / "params.yaml")], catch_exceptions=False
+    )
+    assert done.exit_code == 0, done.output
+    return done.output

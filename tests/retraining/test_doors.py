@@ -3,58 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from components.cli.main import cli
 from components.retraining.collection import fresh_seeds
-from components.storage.workspace import Workspace
 from components.training.history import digest, read_histories
 from components.validation.errors import ValidationError
 from components.validation.imported import check_runs
 from tests.validation.conftest import N, T, make_history
 
-from .conftest import TASK, TINY, bring, variant
-
-ROOT = Path(__file__).parents[2]
-
-
-def lode(*arguments: str, root: Path) -> str:
-    """In this process: what is under test is what the commands say."""
-    done = CliRunner().invoke(
-        cli, [*arguments, "--params", str(root / "params.yaml")], catch_exceptions=False
-    )
-    assert done.exit_code == 0, done.output
-    return done.output
-
-
-@pytest.fixture
-def clone(workspace: Workspace) -> Path:
-    """The workspace as a clone: settings, DVC's configuration, one commit, new runs."""
-    root = workspace.root
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for key, value in TINY.items():
-        section = params
-        *path, last = key.split(".")
-        for name in path:
-            section = section[name]
-        section[last] = value
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
-    (root / ".dvc").mkdir()
-    for name in (".dvc/config", ".dvc/.gitignore", ".gitignore", ".dvcignore"):
-        shutil.copy(ROOT / name, root / name)
-    who = ["-c", "user.name=me", "-c", "user.email=me@localhost"]
-    for command in (["init", "--quiet"], ["add", "."], [*who, "commit", "--quiet", "-m", "first"]):
-        subprocess.run(["git", *command], cwd=root, check=True)
-    sweep = sorted(read_histories(workspace.histories(TASK)), key=lambda h: h.run_id)
-    bring([variant(history, number) for number, history in enumerate(sweep[:5])], workspace)
-    return root
+from .conftest import TASK, lode
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,10 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.evaluation.results import PilotResult
 from components.retraining import collection, sources
 from components.retraining.collection import collect
-from components.retraining.record import open_night
+from components.retraining.record import (
+    discard_night,
+    open_night,
+    seen_digest,
+    settings_digest,
+)
 from components.retraining.sources import FoundRun, Sources, read_sources
+from components.storage.typed import write_sealed
 from components.storage.workspace import Workspace
 from components.training.history import History, digest, history_path, write_history
 from tests.validation.conftest import N, T, make_history
@@ -33,6 +41,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     space = Workspace(tmp_path)
     for history in sweep:
         write_history(history, space.histories(TASK))
+    write_sealed(space.pilot_summary(TASK), asdict(PilotResult()))
     monkeypatch.setattr(sources, "accepted_histories", lambda folder, report: sweep)
     monkeypatch.setattr(collection, "_last_seen", lambda settings, workspace: None)
     return space
@@ -131,12 +140,20 @@ def test_a_file_whose_reader_raises_anything_is_only_unreadable(
         assert "of a library" in next(iter(found.unreadable.values()))
 
 
-def test_a_history_a_folder_too_deep_is_named(room: Workspace) -> None:
-    write_history(make_history("cosine", 0.05, 7), room.imported(TASK) / "batch 1")
-    found = read_sources(SETTINGS, room)
-    (reason,) = found.skipped
-    assert reason.startswith("a folder too deep: imported/batch 1/") and len(found.runs) == 10
-    assert ", 1 skipped (a folder too deep: imported/batch 1/" in collect(SETTINGS, room).summary
+@pytest.mark.parametrize("place", [f"{TASK}/batch 1", ""], ids=["too deep", "beside"])
+def test_a_history_where_nobody_reads_is_named_with_where_it_belongs(
+    place: str, room: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_history(make_history("cosine", 0.05, 7), room.root / "data" / "imported" / place)
+    found, named = read_sources(SETTINGS, room), path.relative_to(room.root)
+    said = f"{named}, which belongs in data/imported/{TASK} itself"
+    assert found.skipped == {said: 1} and len(found.runs) == 10
+    assert f", 1 skipped ({said})" in collect(SETTINGS, room).summary
+    fingerprints = {run.history.run_id: digest([run.history]) for run in found.runs}
+    seen = seen_digest(settings_digest(SETTINGS), fingerprints)
+    discard_night(room, TASK)
+    monkeypatch.setattr(collection, "_last_seen", lambda settings, workspace: seen)
+    assert collect(SETTINGS, room).summary == f"nothing new in 10 runs, 1 skipped ({said})"
 
 
 def test_stopped_runs_are_not_called_diverged(room: Workspace) -> None:
