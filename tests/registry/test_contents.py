@@ -255,7 +255,9 @@ def test_what_is_no_number_is_named(spoil: dict[str, Any], said: str, model: Any
 
 
 def test_parameters_and_columns_that_make_no_sense_are_named(model: Any) -> None:
-    with pytest.raises(mlflow.MlflowException, match=r"parameter points = 20\.5 is not a whole number"):
+    with pytest.raises(
+        mlflow.MlflowException, match=r"parameter points = 20\.5 is not a whole number"
+    ):
         model.predict(window(MU), params={"points": 20.5})
     with pytest.raises(mlflow.exceptions.MlflowException, match="points"):
         model.predict(window(MU), params={"points": "20"})
