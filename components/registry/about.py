@@ -66,11 +66,12 @@ def tags(lode: LODE, about: About, figures: Mapping[str, float]) -> dict[str, st
 
 
 def description(name: str, version: int, lode: LODE, about: About) -> str:
-    """Of a version, in Markdown: what it is, and fifteen lines that use it."""
+    """Of a version, in Markdown: what it is, and fifteen lines that use it. MLflow shows every
+    line break, so a paragraph is one line."""
     config = lode.config
     return f"""\
-Sets the learning rate of **{config.task or name}** as it trains: a latent ODE, fitted on
-{about.learned_from or "training histories"} of {config.updates} updates and {config.points} log
+Sets the learning rate of **{config.task or name}** as it trains: a latent ODE, fitted on \
+{about.learned_from or "training histories"} of {config.updates} updates and {config.points} log \
 points each. Other lengths work: the plan is stretched.
 
 Metric (`val_metric`): {about.scale}. Rates are positive, log points count from 1.
@@ -99,6 +100,6 @@ curl localhost:5001/invocations -H 'Content-Type: application/json' -d '{{
   "params": {{"points": {config.points}}}}}'
 ```
 
-`data`: a row per log point so far, none at the start. The answer: the rates for the next log
+`data`: a row per log point so far, none at the start. The answer: the rates for the next log \
 points. Ask again with the longer history.
 """

@@ -34,7 +34,8 @@ _ENVIRONMENT = {
 }
 _DATABASES = ("postgresql", "mysql", "mssql")  # those that MLflow knows beside SQLite
 _DRIVERS = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}  # module and package differ
-# Without it MLflow 3 opens an experiment on its page for language models, which has nothing here.
+# What the runs are of. The pages of MLflow 3.17 ask the browser's switch "Model training" first, or
+# `?workflowType=machine_learning` in an address; without both they open on language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 _LOGGERS = ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")
 

@@ -96,7 +96,7 @@ def register(
         readable = pages.tags(lode, about, figures)
         lineage = {str(key): str(value) for key, value in tags.items()} | {
             "task": task,
-            "weights_digest": _digest(weights),
+            "weights_digest": weights_digest(weights),
             "code": package.name,
             "interface": interface(),
             "controller": json.dumps(defaults, sort_keys=True),
@@ -162,7 +162,7 @@ def fetch(uri: str, *, tracking_uri: str, folder: Path | None = None) -> Path:
             return copy_weights(weights_in(copied), into)
 
 
-def _digest(lode_dir: Path) -> str:
+def weights_digest(lode_dir: Path) -> str:
     """SHA-256 (hex) of all weights: of the LODE, and of its judge with the plan."""
     total = hashlib.sha256()
     for path in files(lode_dir):

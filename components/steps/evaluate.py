@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 from components.evaluation.evaluate import evaluate, write_evaluation
+from components.evaluation.results import Evaluation
 from components.lode.predictions import predict_held_out
+from components.registry.connection import RegistryError
+from components.registry.report import log_report
+from components.registry.tracking import log_sweep
 from components.runs.comparison import comparison
 from components.runs.job import Job
 from components.settings import Settings
-from components.steps.results import read_fit, read_pilots, read_validation
+from components.steps.results import read_fit, read_pilots, read_registration, read_validation
 from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import History, HistoryError, read_history
 
@@ -35,6 +40,33 @@ def work(settings: Settings, workspace: Workspace) -> None:
         trajectories=trajectories,
     )
     write_evaluation(found, sweep, runs, trajectories, workspace.reports(task))
+    if workspace.registration(task).exists():
+        try:
+            log_in_registry(settings, workspace, found, runs)
+        except RegistryError as error:  # the report is there; it can be logged another time
+            warnings.warn(f"the evaluation is not in MLflow: {error}", stacklevel=2)
+
+
+def log_in_registry(
+    settings: Settings, workspace: Workspace, found: Evaluation, runs: Sequence[History]
+) -> None:
+    """The runs in an experiment of theirs, the report with the version that was evaluated."""
+    task, uri = settings.task, workspace.database(settings.registry.tracking_uri)
+    log_sweep(
+        runs,
+        tracking_uri=uri,
+        experiment=f"scheduled-{task}",
+        artifact_root=workspace.artifacts,
+    )
+    test = found.schedulers["lode"].test.mean
+    log_report(
+        workspace.lode(task),
+        task=task,
+        version=read_registration(workspace.registration(task)).version,
+        tracking_uri=uri,
+        figures={} if test is None else {"test_metric": test},
+        files=[workspace.figures(task), workspace.run_table(task), workspace.page(task)],
+    )
 
 
 def summary(settings: Settings, workspace: Workspace) -> str:

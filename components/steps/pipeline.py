@@ -141,7 +141,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "evaluate",
         "Compare on fresh seeds and draw reports/<task>/index.html.",
-        settings=COMPARED,
+        settings=(*COMPARED, "registry"),
         reads=(HISTORIES, VALIDATION, PILOT_SUMMARY, LODE, BASELINES, SCHEDULED),
         writes=(EVALUATION, RUN_TABLE, PAGE, FIGURES),
         size=lambda s: f"{len(s.evaluation.seeds)} seeds",

@@ -1,0 +1,43 @@
+"""What the evaluation found, on the pages of the version that it evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from components.registry.connection import connect
+from components.registry.models import model_name, weights_digest
+
+ARTIFACTS = "evaluation"  # the folder among the run's artifacts
+
+
+def log_report(
+    lode_dir: Path,
+    *,
+    task: str,
+    version: int,
+    tracking_uri: str,
+    figures: Mapping[str, float],
+    files: Sequence[Path],
+) -> bool:
+    """Log figures, as metrics and tags, and files to a version's run; again, they are replaced.
+
+    Returns:
+        Whether it was: a version of other weights than those in `lode_dir` gets nothing.
+
+    Raises:
+        RegistryError: the registry is unreachable, or has no such version.
+    """
+    with connect(tracking_uri) as client:
+        found = client.get_model_version(model_name(task), str(version))
+        if not found.run_id or found.tags.get("weights_digest") != weights_digest(lode_dir):
+            return False
+        for name, value in figures.items():
+            client.log_metric(found.run_id, name, value)
+            client.set_model_version_tag(found.name, found.version, name, f"{value:.4f}")
+        for path in files:
+            if path.is_dir():
+                client.log_artifacts(found.run_id, str(path), f"{ARTIFACTS}/{path.name}")
+            elif path.exists():
+                client.log_artifact(found.run_id, str(path), ARTIFACTS)
+        return True
