@@ -36,7 +36,7 @@ def test_a_night_its_versions_the_way_back_and_its_histories(
     assert revision in new, "the registered version names the histories it learned from"
 
     if "champion" in new:
-        back = lode("rollback", "--why", "a test", root=clone)
+        back = lode("rollback", "--yes", "--why", "a test", root=clone)
         assert back == f"lode-{TASK}@champion is version 1 again, no longer version 2\n"
     else:
         back = lode("rollback", "--to", "2", root=clone)
