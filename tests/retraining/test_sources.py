@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -29,8 +30,9 @@ from components.storage.workspace import Workspace
 from components.training.history import History, digest, history_path, write_history
 from tests.validation.conftest import N, T, make_history
 
-from .conftest import TASK, tiny
+from .conftest import PARAMS, ROOT, TASK, tiny
 
+GUIDE = ROOT / "docs" / "guides" / "retraining.md"
 SETTINGS = tiny(training__updates=N, training__points=T, training__train_samples=None)
 
 
@@ -172,3 +174,16 @@ def test_counts_of_status_come_from_the_runs() -> None:
     counts = collection._counts(found, found.runs, checked)  # type: ignore[arg-type]
     assert (counts.stopped, counts.diverged) == (1, 0) and digest(runs)
     assert counts.by_source == Counter(imported=3)
+
+
+def test_the_guide_brings_a_history_in(room: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(room.root)
+    text = PARAMS.read_text(encoding="utf-8")
+    for key, value in (("updates", N), ("points", T)):
+        text = re.sub(rf"(?m)^  {key}: \d+", f"  {key}: {value}", text, count=1)
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    series = make_history("cosine", 0.05, 7).points[["train_loss", "val_metric", "lr"]]
+    series.to_csv("old-run.csv", index=False)
+    exec(compile(code, str(GUIDE), "exec"), {})
+    assert "11 runs (10 sweep, 1 imported)" in collect(SETTINGS, room).summary
