@@ -103,7 +103,7 @@ def test_nights_grow_evenly_and_prune_leaves_what_can_be_needed(
     out = tmp_path / "third"
     restore(workspace, TASK, learned[2][1], out)  # its LODE is the champion, or was before it
     assert digest(read_histories(out)) == learned[2][0]
-    lode("rollback", root=clone)
+    lode("rollback", "--yes", root=clone)
     bring([variant(read_histories(out)[0], 999)], workspace)
     assert retrain(tiny(), workspace, in_this_process).ran
 
