@@ -96,11 +96,12 @@ def _task(
 
 
 def named_after_settings(flow: str) -> str:
-    """`pipeline mnist1d-cnn · 4f1a9c02`, for a flow with the parameters params, task, changes."""
+    """`pipeline mnist1d-cnn`, with a trial's name ` · updates-50-d97bfbd3`: for flows with the
+    parameters params, task and changes."""
     given = flow_run.parameters
     try:
         changes = Changes.model_validate(given["changes"])
-        settings, _ = read(given["params"], given["task"], changes.overrides())
+        settings, workspace = read(given["params"], given["task"], changes.overrides())
     except SettingsError:  # the run itself will say what is wrong
         return f"{flow} · invalid settings"
-    return f"{flow} {settings.task} · {settings.digest()[:8]}"
+    return f"{flow} {settings.task}" + (f" · {workspace.name}" if workspace.name else "")
