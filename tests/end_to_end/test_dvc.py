@@ -76,6 +76,7 @@ def test_changed_code_starts_its_stages_and_a_comment_makes_nothing_anew(made: A
     path.write_text(path.read_text() + "# a comment\n")
     before = (made.root / f"reports/{TASK}/registration.json").read_bytes()
     done = made.call("dvc", "repro")
-    assert ran(done) == ["register"]
+    assert ran(done) == ["register", "evaluate"]
+    assert done.stdout.count("(up to date)") == 2
     assert "version 2, the champion (up to date)" in done.stdout
     assert (made.root / f"reports/{TASK}/registration.json").read_bytes() == before
