@@ -130,7 +130,7 @@ def _freeze(
     return Night(
         started=now(),
         settings=settings_digest(settings),
-        files={f.history.run_id: str(f.path.relative_to(workspace.root)) for f in runs},
+        files={f.history.run_id: str(f.path.relative_to(workspace.main.root)) for f in runs},
         fingerprints=fingerprints,
         sweep=[history.run_id for history in sweep],
         others=[history.run_id for history in others],

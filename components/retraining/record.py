@@ -94,7 +94,7 @@ class Night:
         Raises:
             HistoryError: one is gone or damaged; the next `lode retrain` begins a new night.
         """
-        return [read_history(workspace.root / self.files[run_id]) for run_id in run_ids]
+        return [read_history(workspace.main.root / self.files[run_id]) for run_id in run_ids]
 
     def intact(self, workspace: Workspace) -> bool:
         """Whether every history is still there and says the same."""

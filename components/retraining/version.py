@@ -25,7 +25,7 @@ def record_version(settings: Settings, workspace: Workspace) -> StepResult:
     night = this_night(workspace, task)
     if night.data_revision:
         return StepResult("record_version", False, f"version {night.data_revision[:12]}")
-    files = {run_id: workspace.root / path for run_id, path in night.files.items()}
+    files = {run_id: workspace.main.root / path for run_id, path in night.files.items()}
     try:
         made = snapshot(workspace, task, f"{task}: {len(files)} runs, night {night.id}", files)
     except (VersioningError, OSError) as error:
