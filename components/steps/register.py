@@ -7,16 +7,17 @@ from dataclasses import asdict
 from components.registry.models import register
 from components.registry.tracking import log_sweep
 from components.runs.sweep_histories import sweep_histories
+from components.runs.validated import read_accepted
 from components.settings import Settings
 from components.steps.declared import learning_digest
-from components.steps.results import read_registration, read_validated
+from components.steps.results import read_registration
 from components.storage.typed import write_sealed
 from components.storage.workspace import Workspace, git_revision
 
 
 def work(settings: Settings, workspace: Workspace) -> None:
     task, uri = settings.task, workspace.database(settings.registry.tracking_uri)
-    validated = read_validated(workspace.validation(task))
+    validated = read_accepted(workspace.accepted(task))
     log_sweep(
         sweep_histories(task, workspace),
         tracking_uri=uri,
