@@ -5,6 +5,7 @@ The same input gives the same bytes: nothing here reads a clock or the machine i
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ import pandas as pd
 from components.evaluation import figures
 from components.evaluation.accuracy import scheduler_entry
 from components.evaluation.errors import EvaluationError
+from components.evaluation.key_metrics import key_metrics
 from components.evaluation.metric import Metric
 from components.evaluation.notes import notes
 from components.evaluation.page import write_page
@@ -47,7 +49,7 @@ from components.evaluation.statistics import PairedDifference, paired_difference
 from components.evaluation.trajectories import Trajectories
 from components.evaluation.walltime import seconds_per_epoch, total_seconds
 from components.schedulers.names import FINER_SEARCH, LODE
-from components.storage.files import atomic_path
+from components.storage.files import atomic_path, write_text
 from components.storage.typed import write_sealed
 from components.training.history import History, digest
 
@@ -130,7 +132,8 @@ def write_evaluation(
     trajectories: Trajectories | None,
     report_dir: Path,
 ) -> None:
-    """Write `runs.parquet`, `figures/*.svg`, `index.html` and `evaluation.json` to a folder.
+    """Write `runs.parquet`, `figures/*.svg`, `index.html`, `metrics.json` and `evaluation.json`
+    to a folder.
 
     Args:
         evaluation: what `evaluate` found. sweep, runs, trajectories: what it was given.
@@ -140,6 +143,8 @@ def write_evaluation(
     _write_runs(sweep, distinct(rows), report_dir / "runs.parquet")
     figures.draw(evaluation, rows, trajectories, report_dir / "figures")
     write_page(evaluation, report_dir)
+    # without a seal: only people and `dvc metrics` read it
+    write_text(report_dir / "metrics.json", json.dumps(key_metrics(evaluation), indent=1) + "\n")
     # last, so that its presence says that the rest is there
     write_sealed(report_dir / "evaluation.json", asdict(evaluation))
 

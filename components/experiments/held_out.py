@@ -99,7 +99,7 @@ def runs_of(params: Iterable[Path]) -> list[History]:
     found: list[History] = []
     for path in params:
         settings, workspace = opened(path)
-        if not workspace.validation(settings.task).exists():
+        if not workspace.accepted(settings.task).exists():
             raise ExperimentError(
                 f"{path.parent}: no validated sweep; run `lode sweep --params {path}`, then "
                 f"`lode validate --params {path}`"

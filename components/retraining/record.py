@@ -152,8 +152,9 @@ class NightRecord:
 
 
 def settings_digest(settings: Settings) -> str:
-    """Of the settings that a night's outcome depends on."""
-    return text_digest(learning_digest(settings), settings.retraining.model_dump())
+    """Of the settings that a night's outcome depends on: it validates its own set of histories."""
+    validation, retraining = settings.validation.model_dump(), settings.retraining.model_dump()
+    return text_digest(learning_digest(settings), validation, retraining)
 
 
 def seen_digest(settings: str, fingerprints: dict[str, str]) -> str:

@@ -99,7 +99,7 @@ def mismatch(history: History, asked: RunSpec) -> str:
 
 def _sweep(settings: Settings, workspace: Workspace) -> Iterator[FoundRun]:
     folder = workspace.histories(settings.task)
-    for history in accepted_histories(folder, workspace.validation(settings.task)):
+    for history in accepted_histories(folder, workspace.accepted(settings.task)):
         yield FoundRun(history, SWEEP, history_path(folder, history.run_id))
 
 

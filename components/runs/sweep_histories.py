@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.runs.validated import read_validated
+from components.runs.validated import read_accepted
 from components.storage.workspace import Workspace
 from components.training.history import History, history_path, read_history
 
@@ -13,9 +13,9 @@ def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
     The folder may hold others: former settings', and what nightly retraining gathers.
 
     Raises:
-        WorkspaceError: as of `read_validated`.
+        WorkspaceError: as of `read_accepted`.
     """
-    found = read_validated(workspace.validation(task))
+    found = read_accepted(workspace.accepted(task))
     return sorted([*found.accepted, *(bad.run_id for bad in found.quarantined)])
 
 

@@ -1,12 +1,29 @@
-"""What validation found, read back from its report."""
+"""What validation found, read back from its files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from components.storage.typed import DamagedError, read_sealed, typed
 from components.storage.workspace import WorkspaceError
+
+
+@dataclass(frozen=True)
+class Named:
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """`accepted.json`: what later steps depend on. `quarantined`: the sweep's bad runs."""
+
+    success: bool
+    stopped_by: list[str]
+    histories_digest: str
+    accepted: list[str]
+    quarantined: list[Named]
 
 
 @dataclass(frozen=True)
@@ -28,7 +45,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Validated:
-    """Of `validation.json`, what others than the validation read."""
+    """Of `validation.json`, what reports show."""
 
     success: bool
     stopped_by: list[str]
@@ -40,14 +57,26 @@ class Validated:
     expectations: list[Expected]
 
 
-def read_validated(path: Path) -> Validated:
-    """The report of a validation that passed.
+Kind = TypeVar("Kind", Accepted, Validated)
+
+
+def read_accepted(path: Path) -> Accepted:
+    """The `accepted.json` of a validation that passed.
 
     Raises:
         WorkspaceError: none there, damaged, or it did not pass: names what stopped it.
     """
+    return _passed(Accepted, path)
+
+
+def read_validated(path: Path) -> Validated:
+    """The `validation.json` of a validation that passed; errors as of `read_accepted`."""
+    return _passed(Validated, path)
+
+
+def _passed(kind: type[Kind], path: Path) -> Kind:
     try:
-        found: Validated = typed(Validated, read_sealed(path))
+        found: Kind = typed(kind, read_sealed(path))
     except FileNotFoundError:
         raise WorkspaceError(f"{path}: not validated yet; run `lode validate` first") from None
     except DamagedError as error:

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 # They change how fast a result comes, not what it is.
 ONLY_SPEED = ("sweep.workers", "training.device", "execution")
-# What a LODE depends on; how it is evaluated is not among them.
-LEARNING = ("task", "training", "sweep", "validation", "lode")
+# What a LODE depends on; how it is evaluated is not among them, nor are the limits of validation:
+# which runs these accept is in the digest of the histories.
+LEARNING = ("task", "training", "sweep", "lode")
 
 
 class UndeclaredError(RuntimeError):

@@ -23,7 +23,7 @@ from components.validation.accepted import accepted_histories
 
 def work(settings: Settings, workspace: Workspace) -> None:
     task = settings.task
-    sweep = accepted_histories(workspace.histories(task), workspace.validation(task))
+    sweep = accepted_histories(workspace.histories(task), workspace.accepted(task))
     pilots, plan = pilot_histories(settings, workspace)
     folder, checkpoint = workspace.lode(task), workspace.fit_checkpoint(task)
     fit_models(settings, sweep, pilots, plan, folder=folder, checkpoint=checkpoint)

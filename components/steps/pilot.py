@@ -67,7 +67,7 @@ def pilots_of(settings: Settings, workspace: Workspace) -> Pilots:
     taken = {*settings.sweep.seeds, *settings.evaluation.seeds}
     free = (seed for seed in itertools.count(max(settings.sweep.seeds) + 1) if seed not in taken)
     return Pilots(
-        sweep=accepted_histories(workspace.histories(task), workspace.validation(task)),
+        sweep=accepted_histories(workspace.histories(task), workspace.accepted(task)),
         template=template(settings, workspace, workspace.pilots(task)),
         recipe=Recipe(lode.scheduler.mu, lode.fit, lode.judge, lode.architecture),
         budget=budget,

@@ -12,9 +12,10 @@ from components.registry.models import register
 from components.registry.promotion import appoint
 from components.registry.tracking import log_sweep
 from components.runs.sweep_histories import sweep_histories
+from components.runs.validated import read_accepted
 from components.settings import Settings
 from components.steps.declared import learning_digest
-from components.steps.results import read_pilots, read_registration, read_validated
+from components.steps.results import read_pilots, read_registration
 from components.storage.typed import write_sealed
 from components.storage.workspace import Workspace, git_revision
 from components.training.history import History, history_path, read_history
@@ -22,7 +23,7 @@ from components.training.history import History, history_path, read_history
 
 def work(settings: Settings, workspace: Workspace) -> None:
     task, uri = settings.task, workspace.database(settings.registry.tracking_uri)
-    validated = read_validated(workspace.validation(task))
+    validated = read_accepted(workspace.accepted(task))
     sweep = sweep_histories(task, workspace)
     for experiment, runs in (("sweep", sweep), ("pilots", pilot_histories(task, workspace))):
         log_sweep(

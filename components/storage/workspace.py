@@ -111,11 +111,19 @@ class Workspace:
     def validation(self, task: str) -> Path:
         return self.reports(task) / "validation.json"
 
+    def accepted(self, task: str) -> Path:
+        """Of the validation, what later steps depend on."""
+        return self.reports(task) / "accepted.json"
+
     def registration(self, task: str) -> Path:
         return self.reports(task) / "registration.json"
 
     def evaluation(self, task: str) -> Path:
         return self.reports(task) / "evaluation.json"
+
+    def metrics(self, task: str) -> Path:
+        """Of the evaluation, the few numbers that `dvc metrics` compares."""
+        return self.reports(task) / "metrics.json"
 
     def page(self, task: str) -> Path:
         return self.reports(task) / "index.html"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.runs.validated import read_validated
+from components.runs.validated import read_accepted
 from components.storage.workspace import WorkspaceError
 from components.training.history import History, HistoryError, digest, history_path, read_history
 from components.validation.errors import ValidationError
@@ -15,13 +15,13 @@ def accepted_histories(folder: Path, report: Path) -> list[History]:
 
     Args:
         folder: `data/histories/<task>`.
-        report: the `validation.json` of that folder.
+        report: the `accepted.json` of that folder; its `validation.json` says the same.
 
     Raises:
-        ValidationError: no validation.json, or it did not pass, or the histories changed since.
+        ValidationError: none there, or it did not pass, or the histories changed since.
     """
     try:
-        verdict = read_validated(Path(report))
+        verdict = read_accepted(Path(report))
         files = [history_path(Path(folder), run_id) for run_id in verdict.accepted]
         histories = [read_history(path) for path in files]
     except HistoryError as error:

@@ -6,8 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.storage.files import write_text
-from components.storage.typed import sealed
+from components.storage.typed import write_sealed
 from components.validation import docs
 from components.validation.checks import Checker, Outcome
 from components.validation.errors import ValidationError
@@ -15,6 +14,9 @@ from components.validation.tables import Sweep, Tables, read_tables
 from components.validation.verdict import ValidationResult, decide
 
 REPORT = "validation.json"
+ACCEPTED = "accepted.json"
+# What later steps depend on: a changed limit that accepts the same runs leaves it as it is.
+DEPENDED_ON = ("success", "stopped_by", "histories_digest", "accepted")
 DOCS = "data_docs"
 
 
@@ -36,8 +38,9 @@ def validate(
 ) -> ValidationResult:
     """Check the histories of a sweep with Great Expectations.
 
-    Writes `<report_dir>/validation.json` (identical bytes for identical histories and settings)
-    and `<report_dir>/data_docs/index.html`, also when it stops.
+    Writes `<report_dir>/validation.json` (identical bytes for identical histories and settings),
+    `<report_dir>/accepted.json`, the part of it that later steps depend on, and
+    `<report_dir>/data_docs/index.html`, also when it stops.
 
     Args:
         folder: `data/histories/<task>`; read, never changed.
@@ -74,8 +77,10 @@ def validate(
     checker = Checker()
     result = decide(tables, declared, checker)
     docs.write(checker, result, report_dir / DOCS)
-    # last: where there is a report, all of it was written
-    write_text(report_dir / REPORT, _report(result, declared, tables))
+    # last: where these are, all was written
+    report = _report(result, declared, tables)
+    write_sealed(report_dir / REPORT, report)
+    write_sealed(report_dir / ACCEPTED, _depended_on(report))
     if not result.success:
         faults = "\n  - ".join(result.stops)
         raise ValidationError(
@@ -85,9 +90,9 @@ def validate(
     return result
 
 
-def _report(result: ValidationResult, declared: Sweep, tables: Tables) -> str:
+def _report(result: ValidationResult, declared: Sweep, tables: Tables) -> dict[str, Any]:
     """validation.json: no times, no ids, no paths, so equal input gives equal bytes."""
-    report = {
+    return {
         "task": result.task,
         "success": result.success,
         "stopped_by": list(result.stops),
@@ -107,7 +112,12 @@ def _report(result: ValidationResult, declared: Sweep, tables: Tables) -> str:
         "outside_sweep": list(result.outside),
         "expectations": [_expectation(outcome) for outcome in result.outcomes],
     }
-    return sealed(report)
+
+
+def _depended_on(report: dict[str, Any]) -> dict[str, Any]:
+    """accepted.json: which runs are good and which are not, whatever the reasons."""
+    bad = [{"run_id": one["run_id"]} for one in report["quarantined"]]
+    return {key: report[key] for key in DEPENDED_ON} | {"quarantined": bad}
 
 
 def _expectation(outcome: Outcome) -> dict[str, Any]:

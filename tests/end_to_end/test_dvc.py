@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -45,7 +46,13 @@ def test_every_stage_runs_once_and_a_second_time_none(tmp_path: Path, make_clone
 
 def test_metrics_and_plots_show_the_evaluation(made: Any) -> None:
     reports = f"reports/{TASK}"
-    assert f"{reports}/evaluation.json" in made.call("dvc", "metrics", "show", "--json").stdout
+    shown = made.call("dvc", "metrics", "show", "--json")
+    assert shown.returncode == 0 and not shown.stderr, "no warning of metrics not loaded"
+    [files] = [one["data"] for one in json.loads(shown.stdout).values()]
+    assert list(files) == [f"{reports}/metrics.json"]
+    numbers = files[f"{reports}/metrics.json"]["data"]
+    assert "gain" in numbers and len(numbers) <= 10
+    assert all(isinstance(number, int | float) for number in numbers.values())
     plots = made.call("dvc", "plots", "show", "--json").stdout
     assert f"{reports}/figures/learning_rates.svg" in plots
 

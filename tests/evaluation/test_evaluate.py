@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from components.evaluation.errors import EvaluationError
 from components.evaluation.evaluate import evaluate, write_evaluation
+from components.evaluation.key_metrics import key_metrics
 from components.evaluation.result_tables import result_table
 from components.evaluation.results import (
     SCHEMA_VERSION,
@@ -75,6 +76,17 @@ def test_writes_everything(given, tmp_path):
         "trajectories_50",
     }
     assert (tmp_path / "index.html").exists()
+    assert json.loads((tmp_path / "metrics.json").read_text()) == key_metrics(found)
+
+
+def test_the_key_metrics_are_few_and_flat(given):
+    found = evaluate(**{**given, "fit": FitSummary(best_error=0.25)})
+    numbers, pair = key_metrics(found), found.comparisons["lode"]["onecycle"]
+    assert len(numbers) <= 10 and all(isinstance(n, int | float) for n in numbers.values())
+    assert numbers["gain"] == pair.mean and numbers["gain_low"] == pair.low
+    assert numbers["gain"] == pytest.approx(numbers["lode"] - numbers["baseline"])
+    bare = key_metrics(evaluate(**{**given, "fit": None, "pilots": None}))
+    assert numbers.keys() - bare.keys() == {"fit_error", "pilot_gain"}, "what is not there"
 
 
 @pytest.mark.parametrize("which", ["given", "given_finer"])

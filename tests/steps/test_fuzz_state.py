@@ -23,7 +23,7 @@ from components.runs.comparison import comparison
 from components.runs.sweep_histories import sweep_run_ids
 from components.steps.fit import pilot_histories
 from components.steps.pipeline import STEPS
-from components.steps.results import read_evaluation, read_registration
+from components.steps.results import read_evaluation, read_registration, read_validation
 from components.steps.stamps import check_settings_of, stamp_path, why_stale
 from components.steps.table import result_table
 from components.storage import lock
@@ -74,10 +74,20 @@ def stamp(name: str, workspace: Workspace) -> tuple[Path, list[Read]]:
     return stamp_path(workspace, TASK, name), [stale, mixed]
 
 
+REPORTS = (
+    "validation.json",
+    "accepted.json",
+    "pilots.json",
+    "registration.json",
+    "evaluation.json",
+)
+
+
 def report(name: str, workspace: Workspace) -> tuple[Path, list[Read]]:
     histories, path = workspace.histories(TASK), workspace.reports(TASK) / name
     readers: dict[str, list[Read]] = {
-        "validation.json": [
+        "validation.json": [lambda: read_validation(path)],
+        "accepted.json": [
             lambda: [h.run_id for h in accepted_histories(histories, path)],
             lambda: sweep_run_ids(TASK, workspace),
             lambda: [job.spec for job in comparison(tiny(), workspace).jobs],
@@ -118,10 +128,7 @@ def state(name: str, workspace: Workspace) -> tuple[Path, list[Read]]:
 
 FILES: dict[str, Callable[[Workspace], tuple[Path, list[Read]]]] = {
     **{f"stamp of {name}": partial(stamp, name) for name in STAMPED},
-    **{
-        name: partial(report, name)
-        for name in ("validation.json", "pilots.json", "registration.json", "evaluation.json")
-    },
+    **{name: partial(report, name) for name in REPORTS},
     **{
         name: partial(state, name)
         for name in ("night", "record", "checkpoint", "plans.json", "serve.json", "pipeline.json")
@@ -184,7 +191,7 @@ def test_a_changed_file_is_refused_or_void(name: str, workspace: Workspace) -> N
 
 def test_every_change_is_noticed_where_a_value_is_another(workspace: Workspace) -> None:
     """Not only without a traceback: no reader of a report takes any changed value."""
-    for name in ("validation.json", "pilots.json", "registration.json", "evaluation.json"):
+    for name in REPORTS:
         path, readers = FILES[name](workspace)
         content, draw = path.read_bytes(), random.Random(name)
         whole = json.loads(content)

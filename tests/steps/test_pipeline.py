@@ -77,7 +77,7 @@ def test_of_a_copied_workspace_only_the_registration_is_made_again(moved: Worksp
         ({"lode__fit__updates": 21}, {"pilot", "fit", "register"}),
         ({"evaluation__seeds": [100, 102]}, {"pilot", "train", "evaluate"}),
         ({"evaluation__sharpness": "none"}, {"train", "evaluate"}),
-        ({"validation__max_train_loss": 50.0}, {"validate", "register"}),
+        ({"validation__max_train_loss": 50.0}, {"validate"}),
         ({"pilots__runs": 0, "baselines__schedulers": []}, {"pilot", "evaluate"}),
         ({"sweep__workers": 1, "training__device": "auto", "execution__mode": "dask"}, set()),
         ({"baselines__schedulers": ["linear"]}, {"evaluate"}),
@@ -246,9 +246,27 @@ def test_a_tpe_sweep_says_truly_what_it_found(tmp_path: Path) -> None:
 
 
 READERS = {
-    "validation.json": {"pilot", "fit", "register", "baselines", "train", "evaluate"},
+    "accepted.json": {"pilot", "fit", "register", "baselines", "train", "evaluate"},
+    "validation.json": {"evaluate"},
     "pilots.json": {"fit", "evaluate"},
 }
+
+
+def test_a_changed_limit_that_accepts_the_same_runs_refits_nothing(finished_copy: Path) -> None:
+    """The report of the validation changes, what it accepts does not."""
+    workspace, settings = Workspace(finished_copy), tiny(validation__max_train_loss=1000.0)
+    files = workspace.validation(TASK), workspace.accepted(TASK)
+    report, accepted = (path.read_bytes() for path in files)
+    assert STEPS["validate"](settings, workspace).ran
+    assert files[0].read_bytes() != report and files[1].read_bytes() == accepted
+    for name in ("pilot", "fit"):
+        assert not STEPS[name](settings, workspace).ran, name
+    refused = tiny(validation__max_train_loss=1e-9, validation__max_quarantined=1.0)
+    with pytest.raises(ValidationError):
+        STEPS["validate"](refused, workspace)
+    assert files[1].read_bytes() != accepted
+    with pytest.raises((WorkspaceError, ValidationError)):
+        STEPS["fit"](refused, workspace)
 
 
 JUNK = ("", "[]", "null", '{"run_ids": 3}', '{"accepted": "all"}', "[" * 100_000)

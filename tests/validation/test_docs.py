@@ -45,7 +45,11 @@ def test_pages_name_the_quarantined_run_and_load_nothing_from_elsewhere(tmp_path
     tables = ["cells", "files", "points", "runs", "sweep"]
     expected = {"index.html", *(f"{t}.html" for t in tables), *(f"suite-{t}.html" for t in tables)}
     assert {path.name for path in docs.iterdir()} == expected
-    assert {path.name for path in reports.iterdir()} == {"data_docs", "validation.json"}
+    assert {path.name for path in reports.iterdir()} == {
+        "data_docs",
+        "validation.json",
+        "accepted.json",
+    }
     for page in docs.iterdir():
         html = page.read_text()
         assert "http" not in html and "<script" not in html, page.name
