@@ -12,6 +12,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from components.evaluation.figures import figure_path
 from components.evaluation.result_tables import comparison_table, result_table
 from components.evaluation.results import Evaluation, ValidationReport
 from components.evaluation.tables import Table
@@ -20,7 +21,7 @@ from components.settings import Settings
 from components.steps.results import read_evaluation, read_validation_report
 from components.storage.workspace import Workspace
 
-LR_FIGURE = "learning_rates.svg"
+LR_FIGURE = "learning_rates"
 SHOWN_BAD_RUNS = 20  # the rest is in Data Docs
 
 
@@ -40,7 +41,7 @@ def publish(settings: Settings, workspace: Workspace) -> None:
         table=result_table(evaluation).records(),
         description=result_description(evaluation, workspace.page(name)),
     )
-    figure = workspace.figures(name) / LR_FIGURE
+    figure = figure_path(workspace.figures(name), LR_FIGURE)
     # an image artifact would print the URL, which is the whole picture, below it
     create_markdown_artifact(
         key=f"learning-rate-{name}",

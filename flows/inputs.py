@@ -31,7 +31,7 @@ def read(
 
 def workspace_of(params: Path) -> Workspace:
     """The workspace of a settings file, which need not be there."""
-    return Workspace(_path(params).resolve().parent)
+    return Workspace.of(_path(params))
 
 
 def _path(params: Path) -> Path:

@@ -39,12 +39,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ACCURACY = Metric()
+# In the report's order, which is the one of the files' names too: DVC and MLflow sort by them.
+NAMES = (
+    "test",
+    "sharpness",
+    "learning_rates",
+    "plans",
+    "train_loss",
+    "val_metric",
+    "expectations",
+    "trajectories_5",
+    "trajectories_50",
+    "sweep",
+)
+
+
+def figure_path(folder: Path, name: str) -> Path:
+    """`<folder>/03-learning-rates.svg` of `learning_rates`."""
+    return folder / f"{NAMES.index(name) + 1:02}-{name.replace('_', '-')}.svg"
 
 
 def draw(
     evaluation: Evaluation, rows: Rows, trajectories: Trajectories | None, folder: Path
 ) -> None:
-    """Write every figure as `<folder>/<name>.svg`; figures of a former evaluation go.
+    """Write every figure to its `figure_path`; figures of a former evaluation go.
 
     Args:
         rows: the runs behind each row of the table.
@@ -52,22 +70,22 @@ def draw(
     for old in folder.glob("*.svg"):
         old.unlink()
     best, order, metric = evaluation.best_baseline, ranked(evaluation), evaluation.shown
-    learning_rates(rows, best, folder / "learning_rates.svg")
+    learning_rates(rows, best, figure_path(folder, "learning_rates"))
     for column in ("train_loss", "val_metric"):
-        curves(rows, column, best, folder / f"{column}.svg", metric)
+        curves(rows, column, best, figure_path(folder, column), metric)
     tests = {row: list(evaluation.schedulers[row].test_by_seed.values()) for row in order}
-    test_metrics(tests, best, folder / "test.svg", metric)
+    test_metrics(tests, best, figure_path(folder, "test"), metric)
     sharpness = {row: [run.meta.get("sharpness") for run in rows[row]] for row in order}
     values = {row: [one["lambda_max"] for one in all_ if one] for row, all_ in sharpness.items()}
     if any(values.values()):
-        sharpnesses(values, best, folder / "sharpness.svg")
+        sharpnesses(values, best, figure_path(folder, "sharpness"))
     if evaluation.pilots:
-        plans(evaluation.pilots, folder / "plans.svg")
-    expectations(rows[LODE], folder / "expectations.svg", metric)
-    sweep_overview(evaluation.sweep.configurations, folder / "sweep.svg", metric)
+        plans(evaluation.pilots, figure_path(folder, "plans"))
+    expectations(rows[LODE], figure_path(folder, "expectations"), metric)
+    sweep_overview(evaluation.sweep.configurations, figure_path(folder, "sweep"), metric)
     if trajectories:
         for share, (observed, predicted) in trajectories.predicted.items():
-            path = folder / f"trajectories_{share}.svg"
+            path = figure_path(folder, f"trajectories_{share}")
             trajectory(trajectories.history, predicted, observed, path, metric)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.evaluation import wording
 from components.evaluation.captions import Caption, figure_captions, table_captions
+from components.evaluation.figures import figure_path
 from components.evaluation.notation import unbroken
 from components.evaluation.result_tables import (
     best_rows,
@@ -76,7 +77,7 @@ def _inlined(folder: Path, captions: Mapping[str, Caption]) -> Callable[[str], A
     from markupsafe import Markup, escape
 
     def figure(name: str) -> Markup:
-        path = folder / f"{name}.svg"
+        path = figure_path(folder, name)
         if name not in captions or not path.exists():
             return Markup("")
         caption = captions[name]

@@ -41,7 +41,7 @@ def opened(params: Path) -> tuple[Settings, Workspace]:
     """
     if not params.is_file():
         raise ExperimentError(f"{params}: no such file; name the params.yaml of a workspace")
-    return load(params), Workspace(params.resolve().parent)
+    return load(params), Workspace.of(params)
 
 
 def evaluation_of(params: Path) -> Evaluation:

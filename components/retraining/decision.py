@@ -59,7 +59,7 @@ def _register(
     lineage = {
         "histories_digest": night.histories_digest,
         "settings_digest": learning_digest(settings),
-        "git_revision": git_revision(workspace.main.root),
+        "git_revision": git_revision(workspace.root),
         "data_revision": night.data_revision or "none",
         "histories": str(len(night.files)),
     }

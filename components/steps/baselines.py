@@ -10,12 +10,13 @@ from components.schedulers.names import LEARNED_SCHEDULERS
 from components.settings import Settings
 from components.steps.step import Trained
 from components.steps.training import train_all
+from components.storage.files import folder_of
 from components.storage.workspace import Workspace
 
 
 def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Trained:
     folder = workspace.baselines(settings.task)
-    folder.mkdir(parents=True, exist_ok=True)  # DVC's output, though nothing be tuned
+    folder_of(folder, "Runs that tuned baselines; none where baselines.schedulers names none.")
     for scheduler in settings.baselines.schedulers:
         if scheduler in LEARNED_SCHEDULERS:
             learn_policy(settings, workspace, template(settings, workspace, folder), scheduler)

@@ -18,6 +18,7 @@ from components.runs.pool import run_all as on_this_machine
 from components.runs.progress import progress
 from components.settings import Settings
 from components.steps.results import read_pilots
+from components.storage.files import folder_of
 from components.storage.typed import write_sealed
 from components.storage.workspace import Workspace
 from components.training.history import History
@@ -26,7 +27,7 @@ from components.validation.accepted import accepted_histories
 
 def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> None:
     task, found = settings.task, PilotResult()
-    workspace.pilots(task).mkdir(parents=True, exist_ok=True)
+    folder_of(workspace.pilots(task), "Runs that tried proposed schedules; none without pilots.")
     if settings.pilot_runs:
         asked = pilots_of(settings, workspace)
         with progress(f"pilot {task}", asked.budget.total) as advance:

@@ -38,7 +38,7 @@ def work(settings: Settings, workspace: Workspace) -> None:
         tags={
             "histories_digest": validated.histories_digest,
             "settings_digest": learning_digest(settings),
-            "git_revision": git_revision(workspace.main.root),
+            "git_revision": git_revision(workspace.root),
             "sweep_size": str(len(validated.accepted)),
         },
         controller=settings.lode.controller,

@@ -36,7 +36,7 @@ def opened(
     """
     chosen = {"task": task} if task else {}
     settings = load(params, {**overrides, **chosen})
-    home = Workspace(params.resolve().parent)
+    home = Workspace.of(params)
     changed = _changed(params, settings)
     return settings, home.trial(trial_name(settings, changed)) if changed else home
 

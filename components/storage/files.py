@@ -38,6 +38,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def folder_of(path: Path, what: str) -> None:
+    """A folder with a README.txt that says what is in it: DVC warns of empty ones."""
+    readme = path / "README.txt"
+    if not readme.exists():
+        write_text(readme, f"{what}\n")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with atomic_path(path) as temporary:

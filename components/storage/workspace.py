@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TRIALS = "trials"
+EXPERIMENTS = Path(".dvc/tmp/exps")  # below it `dvc exp run --temp` and `--queue` copy the folder
 MIN_FREE_BYTES = 200 * 2**20  # a demo's histories, reports and databases take well under this
 
 
@@ -28,6 +29,16 @@ class Workspace:
     root: Path
     home: Path | None = None
 
+    @classmethod
+    def of(cls, params: Path) -> Workspace:
+        """The workspace of a settings file: its folder; one that DVC has copied for an experiment
+        is a trial in the folder that it was copied from."""
+        root = params.resolve().parent
+        for home in root.parents:
+            if root.is_relative_to(home / EXPERIMENTS):
+                return cls(root, home)
+        return cls(root)
+
     @property
     def main(self) -> Workspace:
         """The workspace itself, or the one that this is a trial in."""
@@ -36,7 +47,11 @@ class Workspace:
     @property
     def name(self) -> str:
         """Of a trial; empty for the workspace itself."""
-        return "" if self.home is None else self.root.name
+        if self.home is None:
+            return ""
+        if self.root.is_relative_to(self.home / EXPERIMENTS):  # whose folder has a random name
+            return os.environ.get("DVC_EXP_NAME", self.root.name)
+        return self.root.name
 
     def trial(self, name: str) -> Workspace:
         """A workspace of its own below this one."""

@@ -6,12 +6,16 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.registry.promotion import Version, list_versions
+from components.settings import load
 from components.steps.pipeline import PIPELINE
+from components.storage.workspace import Workspace
 from tests.tiny import TASK, write_params
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -24,14 +28,23 @@ def ran(repro: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, make_clone: Any, finished: Path) -> Any:
-    """A clone whose pipeline has been finished without DVC, which then was told of it."""
-    clone = make_clone(tmp_path_factory.mktemp("dvc") / "clone")
-    shutil.copytree(finished, clone.root, dirs_exist_ok=True)
-    assert clone.call("components.cli", "register").returncode == 0  # of a copy: anew
-    done = clone.call("dvc", "commit", "--force", "--quiet")
-    assert done.returncode == 0, done.stderr
-    return clone
+def finished_clone(make_clone: Any, finished: Path) -> Callable[[Path], Any]:
+    """Makes clones whose pipeline has been finished without DVC, which then was told of it."""
+
+    def into(folder: Path) -> Any:
+        clone = make_clone(folder)
+        shutil.copytree(finished, clone.root, dirs_exist_ok=True)
+        assert clone.call("components.cli", "register").returncode == 0  # of a copy: anew
+        done = clone.call("dvc", "commit", "--force", "--quiet")
+        assert done.returncode == 0, done.stderr
+        return clone
+
+    return into
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, finished_clone: Any) -> Any:
+    return finished_clone(tmp_path_factory.mktemp("dvc") / "clone")
 
 
 @pytest.mark.acceptance
@@ -54,7 +67,7 @@ def test_metrics_and_plots_show_the_evaluation(made: Any) -> None:
     assert "gain" in numbers and len(numbers) <= 10
     assert all(isinstance(number, int | float) for number in numbers.values())
     plots = made.call("dvc", "plots", "show", "--json").stdout
-    assert f"{reports}/figures/learning_rates.svg" in plots
+    assert f"{reports}/figures/03-learning-rates.svg" in plots
 
 
 def test_what_changes_no_code_repeats_nothing(made: Any) -> None:
@@ -87,3 +100,47 @@ def test_changed_code_starts_its_stages_and_a_comment_makes_nothing_anew(made: A
     assert done.stdout.count("(up to date)") == 2
     assert "version 2, the champion (up to date)" in done.stdout
     assert (made.root / f"reports/{TASK}/registration.json").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory, finished_clone: Any) -> Any:
+    """A clone with a finished pipeline, of which Git knows dvc.lock."""
+    clone = finished_clone(tmp_path_factory.mktemp("committed") / "clone")
+    git = ["git", "-c", "user.name=somebody", "-c", "user.email=somebody@example.org"]
+    for command in (["add", "."], ["commit", "--quiet", "--message", "finished"]):
+        subprocess.run([*git, *command], cwd=clone.root, check=True)
+    return clone
+
+
+def lode_versions(root: Path) -> list[Version]:
+    uri = Workspace(root).database(load(root / "params.yaml").registry.tracking_uri)
+    return list_versions(TASK, tracking_uri=uri)
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("how", ["--temp", "--queue"])
+def test_an_experiment_is_a_trial_in_the_folder_it_was_copied_from(
+    committed: Any, how: str
+) -> None:
+    """Its LODE is a candidate in this folder's registry; champion and reports stay as they are."""
+    name, fit = f"more{how}", load(committed.root / "params.yaml").lode.fit
+    before, known = committed.outputs(), lode_versions(committed.root)
+    changed = f"lode.fit.updates={fit.updates + len(known)}"
+    done = committed.call("dvc", "exp", "run", how, "--name", name, "--set-param", changed)
+    if how == "--queue":
+        assert done.returncode == 0, done.stderr
+        done = committed.call("dvc", "exp", "run", "--run-all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is empty" not in done.stdout + done.stderr
+    *others, new = lode_versions(committed.root)
+    champions = [one.version for one in known if "champion" in one.aliases]
+    assert [one.version for one in others] == [one.version for one in known]
+    assert [one.version for one in others if "champion" in one.aliases] == champions != []
+    assert (new.tags["decision"], new.tags["trial"]) == ("candidate", name)
+    assert committed.outputs() == before
+    [_, *experiments] = json.loads(committed.call("dvc", "exp", "show", "--json").stdout)
+    tried = [one for of in experiments for one in of["experiments"] or [] if one["name"] == name]
+    [metrics] = [one["revs"][0]["data"]["metrics"].values() for one in tried]
+    assert all("gain" in one["data"] for one in metrics), (
+        "experiments are compared by their metrics"
+    )

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from components.evaluation.errors import EvaluationError
 from components.evaluation.evaluate import evaluate, write_evaluation
+from components.evaluation.figures import NAMES, figure_path
 from components.evaluation.key_metrics import key_metrics
 from components.evaluation.result_tables import result_table
 from components.evaluation.results import (
@@ -62,19 +63,8 @@ def test_writes_everything(given, tmp_path):
     found = written(given, tmp_path)
     read = read_sealed(tmp_path / "evaluation.json")
     assert read == json.loads(json.dumps(asdict(found))) | {SEAL: read[SEAL]}
-    names = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
-    assert names == {
-        "learning_rates",
-        "train_loss",
-        "val_metric",
-        "test",
-        "sharpness",
-        "sweep",
-        "plans",
-        "expectations",
-        "trajectories_5",
-        "trajectories_50",
-    }
+    drawn = sorted((tmp_path / "figures").glob("*.svg"))
+    assert drawn == [figure_path(tmp_path / "figures", name) for name in NAMES]
     assert (tmp_path / "index.html").exists()
     assert json.loads((tmp_path / "metrics.json").read_text()) == key_metrics(found)
 

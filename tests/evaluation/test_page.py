@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from components.evaluation.evaluate import evaluate, write_evaluation
+from components.evaluation.figures import figure_path
 from components.evaluation.page import write_page
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -77,7 +78,7 @@ def test_page_says_what_the_pilots_cost_and_brought(page):
 
 
 def test_a_dot_marks_each_change_of_the_plan(page):
-    svg = (page.parent / "figures" / "expectations.svg").read_text()
+    svg = (figure_path(page.parent / "figures", "expectations")).read_text()
     assert len(re.findall(r"<use ", svg[svg.index("line2d") :])) >= 6, "one per LODE run"
 
 

@@ -21,8 +21,7 @@ def place(artifact: Artifact) -> str:
 
 
 def written(step: Step, kind: str) -> dict[str, dict[str, bool]]:
-    kept = {"persist": True} | ({"cache": False} if kind == "metric" else {})
-    return {place(one): kept for one in step.writes if one.kind == kind}
+    return {place(one): {"persist": True} for one in step.writes if one.kind == kind}
 
 
 def test_the_stages_are_the_steps_in_their_order() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components.evaluation.figures import figure_path
 from components.evaluation.results import SCHEMA_VERSION
 from components.runs.comparison import comparison
 from components.runs.plan import sweep_plan
@@ -127,7 +128,7 @@ def test_a_lost_or_damaged_output_is_made_again(moved: Workspace) -> None:
     assert not up_to_date(tiny(), moved)
     assert STEPS["fit"](tiny(), moved).why == "models/lode/digits-mlp/lode.safetensors has changed"
     assert weights.read_bytes() == good, "the fit is not deterministic"
-    for lost in (moved.page(TASK), moved.figures(TASK) / "test.svg"):
+    for lost in (moved.page(TASK), figure_path(moved.figures(TASK), "test")):
         lost.unlink()
         assert stale(tiny(), moved) == {"evaluate"}
         assert STEPS["evaluate"](tiny(), moved).ran and lost.exists()
