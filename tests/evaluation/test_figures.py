@@ -49,8 +49,11 @@ def test_a_finer_search_is_a_row_of_its_own(given_finer, tmp_path):
     rows = group_runs(given_finer["runs"], given_finer["chosen"], given_finer["seeds"])
     figures.draw(found, rows, None, tmp_path)
     for name in ("train_loss", "val_metric", "test", "sharpness"):
-        assert {"Finer search", "OneCycle", "LODE"} <= set(text_of(tmp_path / f"{name}.svg"))
-    assert "Finer search" not in text_of(tmp_path / "sweep.svg"), "it is not of the sweep"
+        assert {"Finer search", "OneCycle", "LODE"} <= set(
+            text_of(figures.figure_path(tmp_path, name))
+        )
+    swept = text_of(figures.figure_path(tmp_path, "sweep"))
+    assert "Finer search" not in swept, "it is not of the sweep"
 
 
 def test_plans_without_a_baseline_are_drawn(tmp_path):
