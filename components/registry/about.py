@@ -65,6 +65,19 @@ def tags(lode: LODE, about: About, figures: Mapping[str, float]) -> dict[str, st
     return {name: value for name, value in said.items() if value}
 
 
+def of_all_versions(task: str) -> str:
+    """Of a registered model, in Markdown."""
+    return f"""\
+Latent ODEs that set the learning rate of **{task}** as it trains. Each version's page says what \
+it was fitted on, what it is worth, and how it is used.
+
+- `@champion` is in use. A night's gate moves it, or `lode promote VERSION`; `lode rollback` goes \
+back.
+- `@candidate` is the last one fitted that nobody has made the champion, `@challenger` the last \
+night's.
+"""
+
+
 def description(name: str, version: int, lode: LODE, about: About) -> str:
     """Of a version, in Markdown: what it is, and fifteen lines that use it. MLflow shows every
     line break, so a paragraph is one line."""

@@ -15,7 +15,7 @@ from components.lode.model import CONFIG, LODE
 from components.lode.settings import DEFAULT, ControllerSettings
 from components.registry import about as pages
 from components.registry.about import About
-from components.registry.aliases import CHAMPION, make_champion
+from components.registry.aliases import CHAMPION
 from components.registry.connection import RegistryError, connect, experiment_id, inside
 from components.registry.contents import FILES_DIGEST, check, download, files_digest, location
 from components.registry.lookup import by_alias, resolve, versions
@@ -65,7 +65,6 @@ def register(
     controller: str = DEFAULT,
     settings: ControllerSettings = ControllerSettings(),
     about: About = About(),
-    promote: bool = True,
 ) -> Registration:
     """Register a fitted LODE; the same weights, settings and code are the same version.
 
@@ -80,7 +79,6 @@ def register(
         artifact_root: folder for the model's files where no server decides.
         controller, settings: defaults of the model's parameters.
         about: what its pages say beside what its files do.
-        promote: point the alias `champion` to the version, whatever it points to now.
 
     Raises:
         LODEError: `lode_dir` holds no readable LODE.
@@ -120,11 +118,9 @@ def register(
             )
             said = pages.description(name, version_, lode, about)
             client.update_model_version(name, str(version_), description=said)
+            client.update_registered_model(name, description=pages.of_all_versions(task))
             lineage |= _content(client, client.get_model_version(name, str(version_)))
             found = _tag(client, name, version_, lineage)
-        if promote:
-            make_champion(client, name, int(found.version))
-            found = client.get_model_version(name, found.version)
         return replace(as_registration(found), location=location(client, found))
 
 

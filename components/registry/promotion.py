@@ -81,9 +81,7 @@ def register_challenger(
     Raises:
         RegistryError: unreachable, or `champion` is another version by now.
     """
-    found = register(
-        lode_dir, task=task, tags=tags, tracking_uri=tracking_uri, promote=False, **options
-    )
+    found = register(lode_dir, task=task, tags=tags, tracking_uri=tracking_uri, **options)
     with connect(tracking_uri) as client:
         current = aliases(client, found.name).get(CHAMPION)
         if current == found.version:  # promoted before a kill, or the same weights once more

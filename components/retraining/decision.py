@@ -23,6 +23,7 @@ from components.retraining.record import (
 from components.retraining.typed_json import plain
 from components.settings import Settings
 from components.steps.declared import learning_digest
+from components.steps.register import about
 from components.steps.step import StepResult
 from components.storage.workspace import Workspace, git_revision
 
@@ -72,9 +73,14 @@ def _register(
         champion=found.champion,
         controller=settings.lode.controller,
         settings=settings.lode.scheduler,
+        about=about(settings, workspace, night.read(workspace, night.sweep), _since(night)),
         tracking_uri=workspace.database(settings.registry.tracking_uri),
         artifact_root=workspace.artifacts,
     )
+
+
+def _since(night: Night) -> str:
+    return f" and what came since: {len(night.sweep) + len(night.others)} runs fitted"
 
 
 def _explanation(night: Night, found: Comparison, result: GateResult) -> dict[str, str]:

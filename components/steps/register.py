@@ -45,7 +45,6 @@ def work(settings: Settings, workspace: Workspace) -> None:
         settings=settings.lode.scheduler,
         tracking_uri=uri,
         artifact_root=workspace.artifacts,
-        promote=False,
         about=about(settings, workspace, sweep),
     )
     standing = appoint(registered, trial=workspace.name, tracking_uri=uri)
@@ -59,8 +58,14 @@ def pilot_histories(task: str, workspace: Workspace) -> list[History]:
     return [read_history(history_path(workspace.pilots(task), one)) for one in found.run_ids]
 
 
-def about(settings: Settings, workspace: Workspace, sweep: Sequence[History]) -> About:
-    """What the version's pages say: what it was learned from, and what that took and brought."""
+def about(
+    settings: Settings, workspace: Workspace, sweep: Sequence[History], also: str = ""
+) -> About:
+    """What a version's pages say: what it was learned from, and what that took and brought.
+
+    Args:
+        also: what it was learned from beside sweep and pilots.
+    """
     pilots = read_pilots(workspace.pilot_summary(settings.task))
     figures = {
         "sweep_runs": len(sweep),
@@ -73,7 +78,7 @@ def about(settings: Settings, workspace: Workspace, sweep: Sequence[History]) ->
     return About(
         metric=Metric.of(sweep),
         figures={name: value for name, value in figures.items() if math.isfinite(value)},
-        learned_from=f"{len(sweep)} sweep runs and {pilots.runs} pilots",
+        learned_from=f"{len(sweep)} sweep runs and {pilots.runs} pilots{also}",
     )
 
 

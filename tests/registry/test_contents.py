@@ -17,11 +17,12 @@ import pytest
 
 from components.lode import judge
 from components.lode.model import CONFIG, WEIGHTS
-from components.registry import RegistryError, champion, fetch, find, register
+from components.registry import RegistryError, champion, fetch, find
 from components.registry.connection import _fluent, connect
 from components.registry.contents import FILES_DIGEST, _told
 from components.registry.lazy import mlflow
 from components.registry.models import Registration
+from tests.registry.made import register_champion
 
 from .conftest import POINTS, make_history
 from .test_models import LOGGED, MU, TASK, registered
@@ -160,7 +161,7 @@ def test_a_workspace_that_was_moved_or_copied_is_its_own(
     first.mkdir()
     shutil.copyfile(empty_database, first / "mlflow.db")
     given: dict[str, Any] = {"task": TASK, "tags": {"settings_digest": "s"}}
-    register(lode_dir, **given, **workspace(first))
+    register_champion(lode_dir, **given, **workspace(first))
     how(first, second)
     before = sorted(first.rglob("*"))
     uri = workspace(second)["tracking_uri"]
@@ -168,13 +169,13 @@ def test_a_workspace_that_was_moved_or_copied_is_its_own(
         with pytest.raises(RegistryError, match=r"/1: its files .*no such folder.*`lode register`"):
             fetch(CHAMPION, tracking_uri=uri)
     with pytest.warns(UserWarning, match=r"/1 has its files in .*first.*moved or copied"):
-        here = register(lode_dir, **given, **workspace(second))
+        here = register_champion(lode_dir, **given, **workspace(second))
     assert here.version == 2
     assert Path(here.location).is_relative_to(second / "mlartifacts")
     assert sorted(first.rglob("*")) == before, "nothing is written to the old place"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert register(lode_dir, **given, **workspace(second)) == here
+        assert register_champion(lode_dir, **given, **workspace(second)) == here
     shutil.rmtree(first, ignore_errors=True)
     assert (fetch(CHAMPION, tracking_uri=uri) / WEIGHTS).exists()
 

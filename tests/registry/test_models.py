@@ -26,6 +26,7 @@ from components.registry import RegistryError, champion, fetch, register
 from components.registry.about import About
 from components.registry.connection import connect
 from components.registry.lazy import mlflow
+from tests.registry.made import register_champion
 
 from .conftest import POINTS, make_history
 
@@ -40,13 +41,13 @@ MU = 4
 LOGGED = ["point", "train_loss", "val_metric", "lr"]
 
 
-def registered(lode_dir: Path, tracking_uri: str, **changed: Any) -> Any:
+def registered(
+    lode_dir: Path, tracking_uri: str, how: Any = register_champion, **changed: Any
+) -> Any:
     settings = ControllerSettings(mu=MU, n=6, sigma=0.3)
     arguments: dict[str, Any] = {"task": TASK, "tags": TAGS, "settings": settings}
     root = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
-    return register(
-        lode_dir, tracking_uri=tracking_uri, artifact_root=root, **(arguments | changed)
-    )
+    return how(lode_dir, tracking_uri=tracking_uri, artifact_root=root, **(arguments | changed))
 
 
 def test_register_once_with_lineage_signature_and_example(
@@ -89,9 +90,7 @@ def test_a_change_makes_a_new_version_and_promotion_is_a_choice(
     lode_dir: Path, tracking_uri: str, tmp_path: Path
 ) -> None:
     one = registered(lode_dir, tracking_uri)
-    two = registered(
-        lode_dir, tracking_uri, tags=TAGS | {"settings_digest": "t" * 64}, promote=False
-    )
+    two = registered(lode_dir, tracking_uri, register, tags=TAGS | {"settings_digest": "t" * 64})
     assert two.version == 2
     assert champion(TASK, tracking_uri=tracking_uri) == one
     promoted = registered(lode_dir, tracking_uri, tags=TAGS | {"settings_digest": "t" * 64})
@@ -293,6 +292,7 @@ def test_a_version_says_what_it_is_and_what_it_is_worth(lode_dir: Path, tracking
         version = client.get_model_version(one.name, str(one.version))
         assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
         assert "Metric (`val_metric`): accuracy, a share from 0 to 1" in version.description
+        assert TASK in client.get_registered_model(one.name).description
         # Whoever copies the lines runs a training.
         code = re.findall(r"```python\n(.*?)```", version.description, re.DOTALL)[0]
         assert len(code.splitlines()) <= 15
@@ -320,7 +320,7 @@ def test_what_is_missing_is_named_with_what_exists(lode_dir: Path, tracking_uri:
     uri = f"models:/lode-{TASK}@champion"
     with pytest.raises(RegistryError, match=r"registry is empty; run `lode register` first"):
         fetch(uri, tracking_uri=tracking_uri)
-    registered(lode_dir, tracking_uri, promote=False)
+    registered(lode_dir, tracking_uri, register)
     with pytest.raises(RegistryError, match=r"has versions 1 and no alias; run `lode register`"):
         champion(TASK, tracking_uri=tracking_uri)
     with pytest.raises(RegistryError, match=r"/7: no such version; lode-mnist1d-cnn has versions"):

@@ -122,9 +122,7 @@ def test_an_unreachable_server_is_said_in_words() -> None:
 def appointed(folder: Path, uri: str, *, trial: str = "", **tags: str) -> str:
     """What a version that the pipeline registers becomes."""
     root = Path(uri.removeprefix("sqlite:///")).parent / "artifacts"
-    made = register(
-        folder, task=TASK, tags=TAGS | tags, tracking_uri=uri, artifact_root=root, promote=False
-    )
+    made = register(folder, task=TASK, tags=TAGS | tags, tracking_uri=uri, artifact_root=root)
     return appoint(made, trial=trial, tracking_uri=uri)
 
 

@@ -25,12 +25,12 @@ from components.registry import (
     champion,
     fetch,
     log_sweep,
-    register,
     register_challenger,
     rollback,
 )
 from components.registry.connection import connect
 from components.training.history import History
+from tests.registry.made import register_champion
 
 from .conftest import POINTS
 
@@ -223,7 +223,7 @@ def test_the_same_through_a_server(
 ) -> None:
     assert log(histories[:2], server, tmp_path / "unused") == 2
     assert log(histories[:2], server, tmp_path / "unused") == 0
-    made = register(
+    made = register_champion(
         lode_dir,
         task="mnist1d-cnn",
         tags={"settings_digest": "s"},

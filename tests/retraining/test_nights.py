@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from components.registry.connection import RegistryError, connect
-from components.registry.models import register
 from components.registry.promotion import find, list_versions, rollback
 from components.retraining.challenger import fit_challenger
 from components.retraining.collection import collect
@@ -30,6 +29,7 @@ from components.steps.fit import fit_models
 from components.steps.step import StepResult
 from components.storage.workspace import Workspace
 from components.training.history import History, read_histories
+from tests.registry.made import register_champion
 from tests.tiny import in_this_process
 
 from .conftest import TASK, bring, tiny, variant
@@ -61,7 +61,7 @@ def spoil_champion(settings: Settings, workspace: Workspace) -> None:
     """A LODE fitted on nonsense becomes the champion, as version 2."""
     folder = workspace.root / "spoiled"
     shuffled_fit(settings, workspace, folder)
-    register(
+    register_champion(
         folder,
         task=TASK,
         tags={},
@@ -102,6 +102,7 @@ def test_a_better_challenger_is_promoted_and_the_next_night_has_nothing_to_do(
     assert new is not None and new.tags["previous_champion"] == "2"
     for key in ("histories_digest", "seen", "night", "decision"):
         assert new.tags[key] == getattr(found, key)
+    assert new.tags["metric"].startswith("accuracy") and "pilots" in new.tags["learned_from"]
     assert json.loads(new.tags["seeds"]) == found.seeds and new.tags["histories"] == "24"
     assert json.loads(new.tags["figures"]) == plain(found.figures)
     assert found.figures.champion is not None
