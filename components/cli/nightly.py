@@ -63,7 +63,7 @@ def retrain_command(params: Path, overrides: tuple[str, ...], discard: bool) -> 
 @settings_options
 def versions_command(params: Path, overrides: tuple[str, ...]) -> None:
     """List the registered LODEs of the task: aliases, decision, figures, what they learned from."""
-    from components.registry.promotion import list_versions  # torch
+    from components.registry.promotion import list_versions
 
     settings, workspace = read_settings(params, overrides)
     uri = workspace.database(settings.registry.tracking_uri)

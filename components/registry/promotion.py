@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.registry.aliases import (
     CANDIDATE,
-    CHALLENGER,
     CHAMPION,
     PREVIOUS,
     ROLLED_BACK,
@@ -26,7 +24,7 @@ from components.registry.aliases import (
 )
 from components.registry.connection import RegistryError, connect
 from components.registry.lookup import resolve, versions
-from components.registry.models import Registration, as_registration, model_name, register
+from components.registry.registration import Registration, as_registration, model_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,49 +55,6 @@ def find(task: str, alias: str, *, tracking_uri: str) -> Registration | None:
         return as_registration(client.get_model_version(name, str(number)))
 
 
-def register_challenger(
-    lode_dir: Path,
-    *,
-    task: str,
-    tags: Mapping[str, str],
-    decision: Mapping[str, str],
-    promote: bool,
-    champion: int | None,
-    tracking_uri: str,
-    **options: Any,
-) -> Registration:
-    """Register a challenger with its decision, and move `champion` to it if it was promoted.
-
-    Called again after a kill it registers nothing twice and ends the same. A challenger that is the
-    champion to the byte keeps the champion's tags.
-
-    Args:
-        tags: lineage, as of `register`. decision: more tags, written before any alias moves.
-        champion: the version it was compared with; None: there was none.
-        options: `artifact_root`, `controller` and `settings`, as of `register`.
-
-    Raises:
-        RegistryError: unreachable, or `champion` is another version by now.
-    """
-    found = register(
-        lode_dir, task=task, tags=tags, tracking_uri=tracking_uri, promote=False, **options
-    )
-    with connect(tracking_uri) as client:
-        current = aliases(client, found.name).get(CHAMPION)
-        if current == found.version:  # promoted before a kill, or the same weights once more
-            return _again(client, found)
-        if current != champion:
-            raise RegistryError(
-                f"{found.name}@{CHAMPION} is {_named(current)} by now, compared was "
-                f"{_named(champion)}: run `lode retrain` again, and it is compared with that one"
-            )
-        _tag(client, found, {**tags, **decision})
-        client.set_registered_model_alias(found.name, CHALLENGER, str(found.version))
-        if promote:
-            make_champion(client, found.name, found.version)
-        return _again(client, found)
-
-
 def appoint(registered: Registration, *, trial: str, tracking_uri: str) -> str:
     """What a version that the pipeline has registered is from now on: the champion, or a candidate.
 
@@ -123,12 +78,10 @@ def appoint(registered: Registration, *, trial: str, tracking_uri: str) -> str:
             return "the champion"
         why = _why_candidate(client, registered, trial, current)
         if why is None:
-            _tag(client, registered, {"decision": "promoted", "reasons": _IN_FAVOUR})
+            tag(client, registered, {"decision": "promoted", "reasons": _IN_FAVOUR})
             make_champion(client, name, version)
             return "the champion"
-        _tag(
-            client, registered, {"decision": "candidate", "reasons": why, "trial": trial or "none"}
-        )
+        tag(client, registered, {"decision": "candidate", "reasons": why, "trial": trial or "none"})
         client.set_registered_model_alias(name, CANDIDATE, str(version))
         return f"a candidate: {why}; `lode promote {version}` makes it the champion"
 
@@ -167,7 +120,7 @@ def promote(
         if current == version:
             raise RegistryError(f"{name} version {version} is the champion already")
         facts = {"decision": f"promoted by {who}", "promoted_by": who, "promoted_why": why}
-        _tag(client, found, facts)
+        tag(client, found, facts)
         make_champion(client, name, version)
         return current, version
 
@@ -252,14 +205,6 @@ def list_versions(task: str, *, tracking_uri: str) -> list[Version]:
         ]
 
 
-def _tag(client: MlflowClient, found: Registration, tags: Mapping[str, str]) -> None:
+def tag(client: MlflowClient, found: Registration, tags: Mapping[str, str]) -> None:
     for key, value in tags.items():
         client.set_model_version_tag(found.name, str(found.version), key, str(value))
-
-
-def _again(client: MlflowClient, found: Registration) -> Registration:
-    return as_registration(client.get_model_version(found.name, str(found.version)))
-
-
-def _named(version: int | None) -> str:
-    return "no version" if version is None else f"version {version}"

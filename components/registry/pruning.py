@@ -13,7 +13,7 @@ from components.registry.connection import connect, inside
 from components.registry.contents import location
 from components.registry.lazy import mlflow
 from components.registry.lookup import resolve, versions
-from components.registry.models import model_name
+from components.registry.registration import model_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
