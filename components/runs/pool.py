@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver
 
 import torch
 from joblib import cpu_count
 
 from components.runs.execute import execute, pick_device
 from components.runs.job import Job
+from components.storage.interrupts import undisturbed
 from components.training.history import History
 
 
@@ -63,6 +65,8 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
     # neither, and pays once for what every worker imports (the first optimizer, torch._dynamo).
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.runs.execute", "torch._dynamo"])
+    with undisturbed():
+        forkserver.ensure_running()
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         yield executor
@@ -71,6 +75,12 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
             "a worker process was killed (out of memory?); finished runs are kept: "
             "start again to go on, with fewer sweep.workers if memory is short"
         ) from None
+    except Exception:
+        raise
+    except BaseException:  # Ctrl-C, or a flow run that is cancelled: runs may take hours yet
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
