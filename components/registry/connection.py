@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.registry.database import LOCK_S, make_whole
-from components.registry.lazy import mlflow, sqlalchemy
+from components.registry.lazy import loading, mlflow, sqlalchemy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,7 +59,9 @@ def connect(tracking_uri: str) -> Iterator[MlflowClient]:
     with _quiet(), _fluent(tracking_uri):
         _check_reachable(tracking_uri)
         try:
-            yield mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+            with loading():  # what a store needs is imported with the first client
+                client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+            yield client
         except (
             mlflow.exceptions.MlflowException,
             sqlalchemy.exc.SQLAlchemyError,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 
 import torch
 from joblib import cpu_count
@@ -65,6 +65,7 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
     # neither, and pays once for what every worker imports (the first optimizer, torch._dynamo).
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.runs.execute", "torch._dynamo"])
+    resource_tracker.ensure_running()  # which unblocks Ctrl-C, whoever had blocked it
     with undisturbed():
         forkserver.ensure_running()
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
