@@ -11,6 +11,7 @@ import click
 
 from components.cli.options import ask, read_settings, settings_options
 from components.evaluation.tables import Table
+from components.steps.files import VALIDATION
 from components.storage.lock import only_one
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def retrain_command(params: Path, overrides: tuple[str, ...], discard: bool) -> 
     from components.retraining.retrain import retrain
 
     settings, workspace = read_settings(params, overrides)
+    if not workspace.night(settings.task).exists():  # before anything is written, as the lock is
+        VALIDATION.check_there(settings.task, workspace)
     with only_one(workspace):
         if discard:
             night = discard_night(workspace, settings.task)

@@ -45,9 +45,18 @@ class RegistryError(RuntimeError):
     do."""
 
 
+def is_there(tracking_uri: str) -> bool:
+    """Whether there is anything to look at: false of a local database that nobody has made."""
+    if not tracking_uri.startswith("sqlite:"):
+        return True
+    return _database(tracking_uri).exists()
+
+
 @contextmanager
 def connect(tracking_uri: str) -> Iterator[MlflowClient]:
     """A client of the registry at `tracking_uri`, MLflow's fluent API set to the same inside.
+
+    A local database that is not there is made: whoever only looks asks `is_there` first.
 
     Raises:
         RegistryError: database file not writable, server unreachable, a driver that is not
@@ -80,7 +89,7 @@ def _check_reachable(uri: str) -> None:
 
 
 def _check_sqlite(uri: str) -> None:
-    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    path = _database(uri)
     try:
         make_whole(path)
         # Taking the write lock tells a read-only file, folder or disk, and what is no database.
@@ -96,6 +105,10 @@ def _check_sqlite(uri: str) -> None:
             f"registry database {path} cannot be written ({said}); check the folder and its "
             "permissions, or set registry.tracking_uri to another place"
         ) from None
+
+
+def _database(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
 
 
 def _check_server(uri: str) -> None:

@@ -22,7 +22,7 @@ from components.registry.aliases import (
     make_champion,
     now,
 )
-from components.registry.connection import RegistryError, connect
+from components.registry.connection import RegistryError, connect, is_there
 from components.registry.lookup import resolve, versions
 from components.registry.registration import Registration, as_registration, model_name
 
@@ -48,6 +48,8 @@ def find(task: str, alias: str, *, tracking_uri: str) -> Registration | None:
         RegistryError: the registry is unreachable.
     """
     name = model_name(task)
+    if not is_there(tracking_uri):
+        return None
     with connect(tracking_uri) as client:
         number = aliases(client, name).get(alias)
         if number is None:
@@ -114,6 +116,7 @@ def promote(
         RegistryError: unreachable; no such version, or it is the champion.
     """
     name = model_name(task)
+    _check_there(name, tracking_uri)
     with connect(tracking_uri) as client:
         found = as_registration(resolve(client, f"models:/{name}/{version}"))
         current = aliases(client, name).get(CHAMPION)
@@ -134,6 +137,7 @@ def way_back(task: str, *, tracking_uri: str, to: int | None = None) -> tuple[in
             or is the champion.
     """
     name = model_name(task)
+    _check_there(name, tracking_uri)
     with connect(tracking_uri) as client:
         left = resolve(client, f"models:/{name}@{CHAMPION}")
         target = _before(client, left) if to is None else to
@@ -190,6 +194,8 @@ def list_versions(task: str, *, tracking_uri: str) -> list[Version]:
         RegistryError: the registry is unreachable.
     """
     name = model_name(task)
+    if not is_there(tracking_uri):
+        return []
     with connect(tracking_uri) as client:
         held: dict[int, list[str]] = {}
         for alias, number in aliases(client, name).items():
@@ -203,6 +209,11 @@ def list_versions(task: str, *, tracking_uri: str) -> list[Version]:
             )
             for found in versions(client, name)
         ]
+
+
+def _check_there(name: str, tracking_uri: str) -> None:
+    if not is_there(tracking_uri):
+        raise RegistryError(f"no version of {name} yet: there is no registry; run `lode register`")
 
 
 def tag(client: MlflowClient, found: Registration, tags: Mapping[str, str]) -> None:

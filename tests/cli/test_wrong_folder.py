@@ -1,4 +1,5 @@
-"""Any command in a folder that is no workspace: one line, and nothing is left behind."""
+"""Any command in a folder that is no workspace, or one where nothing was run yet: nothing is left
+behind but what a command is there to make."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from components.cli.errors import expected
 from components.cli.main import cli
 from flows.demo import main as demo
 from flows.deploy import main as deploy
@@ -23,6 +25,7 @@ FOLDERS = {
     "no YAML": "a: [1\n",
 }
 NEED_NO_WORKSPACE = ("lode tasks",)
+FIRST = ("lode sweep", "lode learn", "python -m flows")  # what may be run before anything else
 
 
 def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command, list[str]]]:
@@ -52,13 +55,19 @@ def arguments(command: click.Command) -> list[str]:
 
 COMMANDS = {
     name: (root, [*words, *arguments(found)])
-    for root, title in ((cli, "lode"), (demo, "python -m flows"), (deploy, "python -m flows.deploy"))
+    for root, title in (
+        (cli, "lode"),
+        (demo, "python -m flows"),
+        (deploy, "python -m flows.deploy"),
+    )
     for name, found, words in leaves(root, title)
 }
 
 
 def test_the_parser_was_walked() -> None:
-    assert {"lode versions", "lode histories", "lode histories at", "python -m flows"} < set(COMMANDS)
+    assert {"lode versions", "lode histories", "lode histories at", "python -m flows"} < set(
+        COMMANDS
+    )
     assert len(COMMANDS) > 20
 
 
@@ -75,3 +84,12 @@ def test_nothing_is_made(
     result = CliRunner().invoke(command, words)
     assert sorted(tmp_path.rglob("*")) == before, result.output
     assert (result.exit_code == 0) == (name in NEED_NO_WORKSPACE), result.output
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in FIRST])
+def test_nothing_is_made_where_nothing_was_run(name: str, workspace: Path) -> None:
+    command, words = COMMANDS[name]
+    result = CliRunner().invoke(command, words)
+    assert [path.name for path in workspace.rglob("*")] == ["params.yaml"], result.output
+    error = result.exception
+    assert error is None or isinstance(error, SystemExit) or expected(error) is not None

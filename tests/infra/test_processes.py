@@ -1,4 +1,4 @@
-"""What a killed `make serve` leaves is ended, with all below it; what only has its number is not."""
+"""What a killed `make serve` leaves is ended with all below it; what only has its number is not."""
 
 from __future__ import annotations
 
