@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import platform
 import select
@@ -38,13 +37,6 @@ def run(command: click.Command, name: str, said_by: str) -> None:
     Args:
         name: what people type, for its usage. said_by: begins the line of an expected error.
     """
-    try:
-        _run(command, name, said_by)
-    finally:
-        gc.freeze()  # else what was imported is searched for garbage once more: up to a second
-
-
-def _run(command: click.Command, name: str, said_by: str) -> None:
     if f"_{name.upper()}_COMPLETE" in os.environ:  # a shell asks what may come next
         command.main(prog_name=name)
     try:
