@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -79,11 +80,20 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
     except Exception:
         raise
     except BaseException:  # Ctrl-C, or a flow run that is cancelled: runs may take hours yet
+        _kill_fork_server()
         for child in multiprocessing.active_children():
             child.kill()
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _kill_fork_server() -> None:
+    # While it imports it has not yet forked what was asked of it; later it would, in vain, and say
+    # so with a traceback. The standard library has no other way; the next pool starts another.
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _start_worker() -> None:
