@@ -51,10 +51,13 @@ def run_flow(params: Path, overrides: tuple[str, ...], workspace: Workspace) -> 
     os.environ.update(prefect_environment(workspace, server))
     where = f"in {server['prefect']}" if server else "without a server (`make serve` starts one)"
     click.echo(f"running under Prefect, {where}", err=True)
-    from flows.parameters import Changes  # Prefect, with the environment set above
+    from flows.interrupts import reach_server, stopping  # Prefect, with the environment set above
+    from flows.parameters import Changes
     from flows.pipeline import pipeline
 
-    pipeline(changes=Changes(others=replaced(overrides)), params=params)
+    reach_server()
+    with stopping():
+        pipeline(changes=Changes(others=replaced(overrides)), params=params)
 
 
 def entry() -> None:

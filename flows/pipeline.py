@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
+from prefect import State, flow
+from prefect.states import Cancelled
 
 from components.steps.pipeline import STEPS
 from components.steps.table import result_table
@@ -28,7 +29,7 @@ def pipeline(
     changes: Changes = Changes(),  # noqa: B008  a frozen default, which the form shows
     promote: Promote = False,
     params: Path = Path("params.yaml"),
-) -> str:
+) -> str | State:
     """Learn a schedule from a sweep and compare it with the sweep's own schedules.
 
     Args:
@@ -42,6 +43,13 @@ def pipeline(
     Returns:
         The result table, as text.
     """
+    try:
+        return _run(params, task, changes, promote)
+    except KeyboardInterrupt:  # in `make demo`; Prefect takes it for a crash
+        return Cancelled(message="stopped with Ctrl-C; finished runs are kept")
+
+
+def _run(params: Path, task: TaskName, changes: Changes, promote: bool) -> str:
     settings, workspace = read(params, task, changes.overrides())
     with only_one(workspace):
         sweep(settings, workspace)

@@ -11,8 +11,11 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+import psutil
+
 from components.storage.workspace import Workspace
 
+SAME_S = 2.0  # a process's start, by a clock that is set now and then
 OURS = "http://127.0.0.1:"  # `make serve` listens nowhere else
 
 
@@ -29,12 +32,21 @@ def prefect_environment(workspace: Workspace, server: dict[str, Any] | None) -> 
 
 
 def running_server(workspace: Workspace) -> dict[str, Any] | None:
-    """What `make serve` wrote to `.lode/serve.json`, if its Prefect server answers."""
+    """What `make serve` wrote to `.lode/serve.json`, if that runs and Prefect answers."""
     try:
         server = json.loads((workspace.main.state / "serve.json").read_text(encoding="utf-8"))
-        if not server["prefect"].startswith(OURS):
+        if not server["prefect"].startswith(OURS) or not _lives(server["pid"], server["at"]):
             return None
         with urllib.request.urlopen(f"{server['prefect']}/api/health", timeout=5):
             return dict(server)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # nothing there, or no file of ours
+
+
+def _lives(pid: int, at: float) -> bool:
+    """Whether the `make serve` that wrote so is there: one that was killed leaves its file, and
+    another's server may answer at that address."""
+    try:
+        return abs(psutil.Process(pid).create_time() - at) < SAME_S
+    except psutil.Error:
+        return False

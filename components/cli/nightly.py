@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from components.cli.options import ask, read_settings, settings_options
 from components.evaluation.tables import Table
+from components.registry.promotion import Version, list_versions
+from components.steps.files import VALIDATION
 from components.storage.lock import only_one
-
-if TYPE_CHECKING:
-    from components.registry.promotion import Version
 
 VERSION_COLUMNS = (
     "version",
@@ -49,6 +47,8 @@ def retrain_command(params: Path, overrides: tuple[str, ...], discard: bool) -> 
     from components.retraining.retrain import retrain
 
     settings, workspace = read_settings(params, overrides)
+    if not workspace.night(settings.task).exists():  # before anything is written, as the lock is
+        VALIDATION.check_there(settings.task, workspace)
     with only_one(workspace):
         if discard:
             night = discard_night(workspace, settings.task)
@@ -63,8 +63,6 @@ def retrain_command(params: Path, overrides: tuple[str, ...], discard: bool) -> 
 @settings_options
 def versions_command(params: Path, overrides: tuple[str, ...]) -> None:
     """List the registered LODEs of the task: aliases, decision, figures, what they learned from."""
-    from components.registry.promotion import list_versions  # torch
-
     settings, workspace = read_settings(params, overrides)
     uri = workspace.database(settings.registry.tracking_uri)
     found = list_versions(settings.task, tracking_uri=uri)

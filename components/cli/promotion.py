@@ -10,6 +10,7 @@ import click
 
 from components.cli.nightly import version_table
 from components.cli.options import ask, read_settings, settings_options
+from components.registry.promotion import list_versions, promote, rollback, way_back
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -31,8 +32,6 @@ def promote_command(
     instance, becomes the champion by this, or by a night's gate, and in no other way. `lode
     versions` lists them; `lode rollback` is the way back.
     """
-    from components.registry.promotion import promote
-
     settings, uri = _registry(params, overrides)
     _show(settings, uri, version)
     ask(f"Make version {version} of lode-{settings.task} the champion?", yes)
@@ -60,8 +59,6 @@ def rollback_command(
     deleted; the version that is left is tagged with who, when and why. Whoever loads
     models:/lode-<task>@champion gets the other one from now on.
     """
-    from components.registry.promotion import rollback, way_back
-
     settings, uri = _registry(params, overrides)
     left, target = way_back(settings.task, tracking_uri=uri, to=to)
     _show(settings, uri, target)
@@ -77,8 +74,6 @@ def _registry(params: Path, overrides: tuple[str, ...]) -> tuple[Settings, str]:
 
 def _show(settings: Settings, uri: str, version: int) -> None:
     """The champion and the version beside each other."""
-    from components.registry.promotion import list_versions
-
     found = list_versions(settings.task, tracking_uri=uri)
     shown = [one for one in found if one.version == version or "champion" in one.aliases]
     if shown:

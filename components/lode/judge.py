@@ -26,6 +26,7 @@ from annotated_types import Ge, Gt
 from torch import nn
 
 from components.lode import files
+from components.lode.names import JUDGE_CONFIG, JUDGE_WEIGHTS
 from components.lode.opening import Opening
 from components.lode.settings import JudgeSettings
 from components.storage.typed import MAY_BE_INFINITE, typed
@@ -39,7 +40,6 @@ SPEED = 4.0
 # Standard deviations at which observations are cut: what an exploding loss says beyond that would
 # only swamp the state.
 FAR = 20.0
-WEIGHTS, CONFIG = "judge.safetensors", "judge.json"
 
 Positive = Annotated[float, Gt(0)]
 
@@ -291,7 +291,7 @@ class Judge(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write weights, then settings with their digest, each whole or not at all."""
-        paths = {"weights": Path(folder) / WEIGHTS, "config": Path(folder) / CONFIG}
+        paths = {"weights": Path(folder) / JUDGE_WEIGHTS, "config": Path(folder) / JUDGE_CONFIG}
         files.save(self, self.config.to_dict(), allow_nan=True, **paths)
 
     @classmethod
@@ -301,7 +301,7 @@ class Judge(nn.Module):
         Raises:
             LODEError: nothing there, damaged, changed, or of another format or fit.
         """
-        weights, config = Path(folder) / WEIGHTS, Path(folder) / CONFIG
+        weights, config = Path(folder) / JUDGE_WEIGHTS, Path(folder) / JUDGE_CONFIG
         return files.load(JudgeConfig.from_dict, cls, weights=weights, config=config)
 
     def _tensor(self, x: np.ndarray) -> torch.Tensor:

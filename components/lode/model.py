@@ -19,12 +19,12 @@ from torch import nn
 from components.lode import files, kernels
 from components.lode.channels import LR, Channels
 from components.lode.errors import LODEError
+from components.lode.names import CONFIG, WEIGHTS
 from components.lode.opening import Opening
 from components.lode.settings import ENCODERS, SOLVERS, Architecture
 from components.lode.solver import dense_output, dopri5, grid_steps, local_error
 from components.storage.typed import typed
 
-WEIGHTS, CONFIG = "lode.safetensors", "config.json"
 # The encoder's, over the stretch from the window's first observation back to t = 0, where nothing
 # was observed. Chosen, not tuned: the paper does not say.
 EULER_STEPS = 8

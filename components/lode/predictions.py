@@ -10,7 +10,8 @@ import numpy as np
 
 from components.evaluation.ranking import best_configuration
 from components.evaluation.trajectories import Trajectories
-from components.lode.model import LODE, WEIGHTS
+from components.lode.model import LODE
+from components.lode.names import WEIGHTS
 from components.lode.table_a1 import OBSERVED, window_points
 from components.training.history import History
 

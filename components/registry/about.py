@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.evaluation.metric import Metric
-from components.lode.judge import CONFIG as JUDGE
 from components.lode.judge import Judge
 from components.lode.model import LODE
+from components.lode.names import JUDGE_CONFIG
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class About:
 def figures_of(lode: LODE, folder: Path) -> dict[str, float]:
     """What its files say: error on the held-out runs, and the highest rate that it begins with."""
     error = lode.config.fit.get("best_error")
-    judged = (folder / JUDGE).exists()
+    judged = (folder / JUDGE_CONFIG).exists()
     opening = (Judge.load(folder).config.opening if judged else None) or lode.config.opening
     points = lode.config.points
     peak = max(opening.plan(max(lode.config.updates, points), points)) if opening else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.registry.database import LOCK_S, make_whole
-from components.registry.lazy import mlflow, sqlalchemy
+from components.registry.lazy import loading, mlflow, sqlalchemy
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,9 +45,18 @@ class RegistryError(RuntimeError):
     do."""
 
 
+def is_there(tracking_uri: str) -> bool:
+    """Whether there is anything to look at: false of a local database that nobody has made."""
+    if not tracking_uri.startswith("sqlite:"):
+        return True
+    return _database(tracking_uri).exists()
+
+
 @contextmanager
 def connect(tracking_uri: str) -> Iterator[MlflowClient]:
     """A client of the registry at `tracking_uri`, MLflow's fluent API set to the same inside.
+
+    A local database that is not there is made: whoever only looks asks `is_there` first.
 
     Raises:
         RegistryError: database file not writable, server unreachable, a driver that is not
@@ -59,7 +68,9 @@ def connect(tracking_uri: str) -> Iterator[MlflowClient]:
     with _quiet(), _fluent(tracking_uri):
         _check_reachable(tracking_uri)
         try:
-            yield mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+            with loading():  # what a store needs is imported with the first client
+                client = mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+            yield client
         except (
             mlflow.exceptions.MlflowException,
             sqlalchemy.exc.SQLAlchemyError,
@@ -78,7 +89,7 @@ def _check_reachable(uri: str) -> None:
 
 
 def _check_sqlite(uri: str) -> None:
-    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    path = _database(uri)
     try:
         make_whole(path)
         # Taking the write lock tells a read-only file, folder or disk, and what is no database.
@@ -94,6 +105,10 @@ def _check_sqlite(uri: str) -> None:
             f"registry database {path} cannot be written ({said}); check the folder and its "
             "permissions, or set registry.tracking_uri to another place"
         ) from None
+
+
+def _database(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0])
 
 
 def _check_server(uri: str) -> None:

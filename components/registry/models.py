@@ -7,11 +7,12 @@ import json
 import tempfile
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.lode.model import CONFIG, LODE
+from components.lode.model import LODE
+from components.lode.names import CONFIG
 from components.lode.settings import DEFAULT, ControllerSettings
 from components.registry import about as pages
 from components.registry.about import About
@@ -27,6 +28,7 @@ from components.registry.packaging import (
     log_model,
     weights_in,
 )
+from components.registry.registration import Registration, as_registration, model_name
 from components.registry.shipping import ship
 
 if TYPE_CHECKING:
@@ -35,24 +37,6 @@ if TYPE_CHECKING:
 
 # The tags that make a version: equal ones are not registered twice.
 _IDENTITY = ("weights_digest", "settings_digest", "code", "interface", "controller", "metric")
-
-
-@dataclass(frozen=True)
-class Registration:
-    """A registered version. `uri`: `models:/<name>/<version>`; `run_id`: the MLflow run that
-    logged it; `tags`: its lineage; `location`: where `register` has its files, a local folder's
-    path or an address (empty where nobody looked)."""
-
-    name: str
-    version: int
-    run_id: str
-    uri: str
-    tags: Mapping[str, str]
-    location: str = field(default="", compare=False)
-
-
-def model_name(task: str) -> str:
-    return f"lode-{task}"
 
 
 def register(
@@ -226,13 +210,3 @@ def _tag(
     for key, value in sorted(lineage.items(), key=lambda item: item[0] == "weights_digest"):
         client.set_model_version_tag(name, str(version_), key, value)
     return client.get_model_version(name, str(version_))
-
-
-def as_registration(found: ModelVersion) -> Registration:
-    return Registration(
-        name=found.name,
-        version=int(found.version),
-        run_id=str(found.run_id or ""),
-        uri=f"models:/{found.name}/{found.version}",
-        tags=dict(found.tags),
-    )

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from components.evaluation.metric import Metric
-from components.lode import judge
-from components.lode.model import CONFIG, WEIGHTS
+from components.lode.names import CONFIG, JUDGE_CONFIG, JUDGE_WEIGHTS, WEIGHTS
 from components.registry.contents import files_digest
 from components.registry.lazy import mlflow
 from components.training.run import SERIES
@@ -42,7 +41,7 @@ REQUIRES = (
 
 def files(lode_dir: Path) -> list[Path]:
     """Weights and config of the LODE, and of its judge if there is one."""
-    judges = [lode_dir / name for name in (judge.WEIGHTS, judge.CONFIG)]
+    judges = [lode_dir / name for name in (JUDGE_WEIGHTS, JUDGE_CONFIG)]
     return [lode_dir / WEIGHTS, lode_dir / CONFIG, *(path for path in judges if path.exists())]
 
 

@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.registry.aliases import (
     CANDIDATE,
-    CHALLENGER,
     CHAMPION,
     PREVIOUS,
     ROLLED_BACK,
@@ -24,9 +22,9 @@ from components.registry.aliases import (
     make_champion,
     now,
 )
-from components.registry.connection import RegistryError, connect
+from components.registry.connection import RegistryError, connect, is_there
 from components.registry.lookup import resolve, versions
-from components.registry.models import Registration, as_registration, model_name, register
+from components.registry.registration import Registration, as_registration, model_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,52 +48,13 @@ def find(task: str, alias: str, *, tracking_uri: str) -> Registration | None:
         RegistryError: the registry is unreachable.
     """
     name = model_name(task)
+    if not is_there(tracking_uri):
+        return None
     with connect(tracking_uri) as client:
         number = aliases(client, name).get(alias)
         if number is None:
             return None
         return as_registration(client.get_model_version(name, str(number)))
-
-
-def register_challenger(
-    lode_dir: Path,
-    *,
-    task: str,
-    tags: Mapping[str, str],
-    decision: Mapping[str, str],
-    promote: bool,
-    champion: int | None,
-    tracking_uri: str,
-    **options: Any,
-) -> Registration:
-    """Register a challenger with its decision, and move `champion` to it if it was promoted.
-
-    Called again after a kill it registers nothing twice and ends the same. A challenger that is the
-    champion to the byte keeps the champion's tags.
-
-    Args:
-        tags: lineage, as of `register`. decision: more tags, written before any alias moves.
-        champion: the version it was compared with; None: there was none.
-        options: `artifact_root`, `controller` and `settings`, as of `register`.
-
-    Raises:
-        RegistryError: unreachable, or `champion` is another version by now.
-    """
-    found = register(lode_dir, task=task, tags=tags, tracking_uri=tracking_uri, **options)
-    with connect(tracking_uri) as client:
-        current = aliases(client, found.name).get(CHAMPION)
-        if current == found.version:  # promoted before a kill, or the same weights once more
-            return _again(client, found)
-        if current != champion:
-            raise RegistryError(
-                f"{found.name}@{CHAMPION} is {_named(current)} by now, compared was "
-                f"{_named(champion)}: run `lode retrain` again, and it is compared with that one"
-            )
-        _tag(client, found, {**tags, **decision})
-        client.set_registered_model_alias(found.name, CHALLENGER, str(found.version))
-        if promote:
-            make_champion(client, found.name, found.version)
-        return _again(client, found)
 
 
 def appoint(registered: Registration, *, trial: str, tracking_uri: str) -> str:
@@ -121,12 +80,10 @@ def appoint(registered: Registration, *, trial: str, tracking_uri: str) -> str:
             return "the champion"
         why = _why_candidate(client, registered, trial, current)
         if why is None:
-            _tag(client, registered, {"decision": "promoted", "reasons": _IN_FAVOUR})
+            tag(client, registered, {"decision": "promoted", "reasons": _IN_FAVOUR})
             make_champion(client, name, version)
             return "the champion"
-        _tag(
-            client, registered, {"decision": "candidate", "reasons": why, "trial": trial or "none"}
-        )
+        tag(client, registered, {"decision": "candidate", "reasons": why, "trial": trial or "none"})
         client.set_registered_model_alias(name, CANDIDATE, str(version))
         return f"a candidate: {why}; `lode promote {version}` makes it the champion"
 
@@ -159,13 +116,14 @@ def promote(
         RegistryError: unreachable; no such version, or it is the champion.
     """
     name = model_name(task)
+    _check_there(name, tracking_uri)
     with connect(tracking_uri) as client:
         found = as_registration(resolve(client, f"models:/{name}/{version}"))
         current = aliases(client, name).get(CHAMPION)
         if current == version:
             raise RegistryError(f"{name} version {version} is the champion already")
         facts = {"decision": f"promoted by {who}", "promoted_by": who, "promoted_why": why}
-        _tag(client, found, facts)
+        tag(client, found, facts)
         make_champion(client, name, version)
         return current, version
 
@@ -179,6 +137,7 @@ def way_back(task: str, *, tracking_uri: str, to: int | None = None) -> tuple[in
             or is the champion.
     """
     name = model_name(task)
+    _check_there(name, tracking_uri)
     with connect(tracking_uri) as client:
         left = resolve(client, f"models:/{name}@{CHAMPION}")
         target = _before(client, left) if to is None else to
@@ -235,6 +194,8 @@ def list_versions(task: str, *, tracking_uri: str) -> list[Version]:
         RegistryError: the registry is unreachable.
     """
     name = model_name(task)
+    if not is_there(tracking_uri):
+        return []
     with connect(tracking_uri) as client:
         held: dict[int, list[str]] = {}
         for alias, number in aliases(client, name).items():
@@ -250,14 +211,11 @@ def list_versions(task: str, *, tracking_uri: str) -> list[Version]:
         ]
 
 
-def _tag(client: MlflowClient, found: Registration, tags: Mapping[str, str]) -> None:
+def _check_there(name: str, tracking_uri: str) -> None:
+    if not is_there(tracking_uri):
+        raise RegistryError(f"no version of {name} yet: there is no registry; run `lode register`")
+
+
+def tag(client: MlflowClient, found: Registration, tags: Mapping[str, str]) -> None:
     for key, value in tags.items():
         client.set_model_version_tag(found.name, str(found.version), key, str(value))
-
-
-def _again(client: MlflowClient, found: Registration) -> Registration:
-    return as_registration(client.get_model_version(found.name, str(found.version)))
-
-
-def _named(version: int | None) -> str:
-    return "no version" if version is None else f"version {version}"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.registry.aliases import PREVIOUS, aliases
-from components.registry.connection import connect, inside
+from components.registry.connection import connect, inside, is_there
 from components.registry.contents import location
 from components.registry.lazy import mlflow
 from components.registry.lookup import resolve, versions
-from components.registry.models import model_name
+from components.registry.registration import model_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,6 +48,8 @@ def kept_and_old(
         RegistryError: the registry is unreachable.
     """
     name = model_name(task)
+    if not is_there(tracking_uri):
+        return [], []
     with connect(tracking_uri) as client:
         found = versions(client, name)
         held = {*aliases(client, name).values(), *also}

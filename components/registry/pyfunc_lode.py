@@ -71,7 +71,7 @@ class LODEModel(PythonModel):
         folder = Path(context.artifacts["lode"])
         self._lode = importlib.import_module(f"{package}.lode.model").LODE.load(folder)
         judge = importlib.import_module(f"{package}.lode.judge")
-        judged = (folder / judge.CONFIG).exists()
+        judged = (folder / judge.JUDGE_CONFIG).exists()
         self._judge = judge.Judge.load(folder) if judged else None
         self._runs = _Runs()
 

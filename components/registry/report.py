@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components.registry.connection import connect
-from components.registry.models import model_name, weights_digest
+from components.registry.models import weights_digest
+from components.registry.registration import model_name
 
 ARTIFACTS = "evaluation"  # the folder among the run's artifacts
 

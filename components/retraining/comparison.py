@@ -17,8 +17,9 @@ from components.evaluation.statistics import paired_difference, summarize
 from components.lode.model import LODE
 from components.lode.table_a1 import OBSERVED, relative_errors
 from components.registry.aliases import CHAMPION
-from components.registry.models import Registration, fetch
+from components.registry.models import fetch
 from components.registry.promotion import find
+from components.registry.registration import Registration
 from components.retraining.errors import RetrainingError
 from components.retraining.gate import Figures, Versus
 from components.retraining.record import COMPARISON, Night, frozen, this_night

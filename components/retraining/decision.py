@@ -7,8 +7,8 @@ import time
 from dataclasses import asdict
 
 from components.registry.aliases import now
-from components.registry.models import Registration
-from components.registry.promotion import register_challenger
+from components.registry.challenger import register_challenger
+from components.registry.registration import Registration
 from components.retraining.comparison import Comparison, compared
 from components.retraining.gate import GateResult, Rules, gate
 from components.retraining.record import (

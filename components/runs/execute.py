@@ -20,7 +20,7 @@ from components.schedulers.pbt import Population, train_population
 from components.storage.files import atomic_path
 from components.tasks import catalog
 from components.tasks.datasets import Data
-from components.tasks.task import TaskError
+from components.tasks.errors import TaskError
 from components.tasks.trial import Place
 from components.training.accelerated import contiguous, on_device, precision
 from components.training.history import History, read_history, write_history

@@ -8,13 +8,12 @@ from pathlib import Path
 from components.evaluation.ranking import best_configurations
 from components.lode.settings import RATES, SEEDS, OutOfRangeError, Range
 from components.runs.job import Job
-from components.runs.policies import policy_job
 from components.runs.scheduled import lode_job
 from components.schedulers.names import LEARNED_SCHEDULERS, LODE, PARAMETRIC_SCHEDULERS
 from components.settings import Settings
 from components.storage.digests import text_digest
 from components.storage.workspace import Workspace
-from components.tasks import catalog
+from components.tasks.own_data import data_digest
 from components.training.history import History, HistoryError, read_histories
 from components.training.run import RunSpec
 
@@ -70,7 +69,7 @@ def template(settings: Settings, workspace: Workspace, histories: Path) -> Job:
         updates=training.updates,
         points=training.points,
         train_samples=training.train_samples,
-        data_digest=catalog.get(settings.task).data_digest(workspace.data),
+        data_digest=data_digest(settings.task, workspace.data),
     )
     return Job(spec, histories, workspace.data, training.device)
 
@@ -120,6 +119,8 @@ def job_of(
             raise JobError(
                 f"scheduler {scheduler} needs the learning rate it starts from: add --peak-lr 0.01"
             )
+        from components.runs.policies import policy_job  # torch
+
         return policy_job(template, workspace, scheduler, peak_lr, seed)
     if scheduler == "pbt":
         return _population_job(template, settings, peak_lr, seed)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 
 import torch
 from joblib import cpu_count
 
 from components.runs.execute import execute, pick_device
 from components.runs.job import Job
+from components.storage.interrupts import undisturbed
 from components.training.history import History
 
 
@@ -63,6 +66,9 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
     # neither, and pays once for what every worker imports (the first optimizer, torch._dynamo).
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["components.runs.execute", "torch._dynamo"])
+    resource_tracker.ensure_running()  # which unblocks Ctrl-C, whoever had blocked it
+    with undisturbed():
+        forkserver.ensure_running()
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         yield executor
@@ -71,8 +77,23 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
             "a worker process was killed (out of memory?); finished runs are kept: "
             "start again to go on, with fewer sweep.workers if memory is short"
         ) from None
+    except Exception:
+        raise
+    except BaseException:  # Ctrl-C, or a flow run that is cancelled: runs may take hours yet
+        _kill_fork_server()
+        for child in multiprocessing.active_children():
+            child.kill()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _kill_fork_server() -> None:
+    # While it imports it has not yet forked what was asked of it; later it would, in vain, and say
+    # so with a traceback. The standard library has no other way; the next pool starts another.
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _start_worker() -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from components.lode import judge, model
+from components.lode.names import CONFIG, JUDGE_CONFIG, JUDGE_WEIGHTS, WEIGHTS
 from components.lode.settings import DEFAULT
 from components.runs.job import Job
 from components.settings import Settings
@@ -14,13 +14,13 @@ from components.storage.digests import file_digest, text_digest
 from components.storage.typed import SEAL, DamagedError, parsed
 from components.storage.workspace import Workspace, WorkspaceError
 
-JUDGE_FILES = (judge.WEIGHTS, judge.CONFIG)  # beside the LODE, of the default controller
+JUDGE_FILES = (JUDGE_WEIGHTS, JUDGE_CONFIG)  # beside the LODE, of the default controller
 
 
 def lode_files(folder: Path, controller: str) -> list[Path]:
     """What a LODE in `folder` consists of, for runs under `controller`."""
     judged = JUDGE_FILES if controller == DEFAULT else ()
-    return [folder / name for name in (model.WEIGHTS, model.CONFIG, *judged)]
+    return [folder / name for name in (WEIGHTS, CONFIG, *judged)]
 
 
 def controller_settings(settings: Settings) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from components.evaluation.results import (
     ValidationReport,
     ValidationSummary,
 )
-from components.lode.model import CONFIG
+from components.lode.names import CONFIG
 from components.runs.validated import Validated, read_validated
 from components.storage.shown import cut
 from components.storage.typed import DamagedError, parsed, read_sealed

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.steps.declared import values
 from components.storage.digests import file_digest, text_digest
-from components.storage.modules import imported_modules
+from components.storage.modules import imported_modules, statements
 from components.storage.typed import DamagedError, read_sealed, write_sealed
 from components.storage.workspace import Workspace, WorkspaceError
 from components.training.history import digest, read_history
@@ -144,7 +144,10 @@ def _histories(files: tuple[tuple[Path, int, int], ...]) -> str:
 @lru_cache(maxsize=1024)
 def _meaning(source: str) -> str:
     tree = ast.parse(source)
-    for node in ast.walk(tree):
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        waiting += statements(node)
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body.pop(0)
     return text_digest(ast.dump(tree))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from components.settings import Settings
 from components.steps.results import read_validation
 from components.storage.workspace import Workspace
-from components.tasks import catalog
+from components.tasks.own_data import data_digest
 from components.validation.validate import validate
 
 
@@ -20,7 +20,7 @@ def work(settings: Settings, workspace: Workspace) -> None:
         updates=training.updates,
         points=training.points,
         train_samples=training.train_samples,
-        data_digest=catalog.get(settings.task).data_digest(workspace.data),
+        data_digest=data_digest(settings.task, workspace.data),
         sampler=sweep.sampler,
         max_train_loss=settings.validation.max_train_loss,
         max_quarantined=settings.validation.max_quarantined,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from components.tasks.datasets import Data, DataError, Split
-from components.tasks.task import TaskError
+from components.tasks.datasets import Data, Split
+from components.tasks.errors import DataError, TaskError
 from components.tasks.trial import PLAIN, Place, Trial, attempt, mean_of, shown, untouched
 
 if TYPE_CHECKING:

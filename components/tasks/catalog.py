@@ -19,7 +19,8 @@ from components.tasks import (
     tinystories,
 )
 from components.tasks.agreement import check_splits, check_training
-from components.tasks.datasets import Data, DataError, Device
+from components.tasks.datasets import Data, Device
+from components.tasks.errors import DataError
 from components.tasks.models import cnn, gpt, mlp, resnet
 from components.tasks.task import Task, adam, adamw, correct_share, nesterov
 from components.tasks.trial import PLAIN, Place, attempt
@@ -106,7 +107,6 @@ TASKS: dict[str, Task] = {
             title="ImageNet, ResNet34",
             network=resnet.imagenet_resnet34,
             load=imagenet.load,
-            data_digest=imagenet.digest,
             optimizer=nesterov,
             batch_size=256,
             bf16=True,
@@ -117,7 +117,6 @@ TASKS: dict[str, Task] = {
             title="Text by characters, miniGPT",
             network=gpt.text_minigpt,
             load=text.load,
-            data_digest=text.digest,
             optimizer=partial(adamw, weight_decay=1e-2),
             batch_size=32,
             loss=nn.CrossEntropyLoss(),
@@ -129,7 +128,6 @@ TASKS: dict[str, Task] = {
             title="TinyStories, miniGPT",
             network=gpt.tinystories_minigpt,
             load=tinystories.load,
-            data_digest=tinystories.digest,
             optimizer=adam,
             batch_size=64,
             bf16=True,

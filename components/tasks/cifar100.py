@@ -14,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from components.tasks.datasets import Data, DataError, Split
+from components.tasks.datasets import Data, Split
 from components.tasks.downloads import download_folder, last_line
+from components.tasks.errors import DataError
 
 FOLDER = Path("cifar100", "cifar-100-binary")
 IMAGES = {"train.bin": 50_000, "test.bin": 10_000}

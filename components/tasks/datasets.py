@@ -16,15 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from components.tasks.errors import DataError
+
 # Of the splits: a constant, so that no run can be validated on what another was trained on.
 SPLIT_SEED = 20240
 
 Device = torch.device | str
 Batch = tuple[Tensor, Tensor]
-
-
-class DataError(ValueError):
-    """A data set cannot be used; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from components.tasks.datasets import Data, DataError, Split, shuffled
+from components.tasks.datasets import Data, Split, shuffled
 from components.tasks.downloads import download_folder, last_line
+from components.tasks.errors import DataError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 RAW = Path("FashionMNIST", "raw")

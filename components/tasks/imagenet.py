@@ -7,7 +7,6 @@ torchvision's ImageFolder.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from components.tasks.datasets import Batch, Data, DataError, Stream, shuffled
+from components.tasks.datasets import Batch, Data, Stream, shuffled
+from components.tasks.errors import DataError
+from components.tasks.own_data import IMAGENET
 
 CLASSES = 1000  # of the network; fewer folders are allowed
 SIDE, SHORTER_SIDE = 224, 256  # pixels: of the crop; what an image is scaled to for evaluation
 MAX_VAL = 10_000  # images validated at every log point; ImageNet's own 50,000 are for the test
 CHECKED = 16  # images of each folder decoded before anything is trained
-LAYOUT = "train/<class>/*.JPEG and val/<class>/*.JPEG, the same classes in both"
 
 
 def load(folder: Path) -> Data:
@@ -49,19 +49,6 @@ def load(folder: Path) -> Data:
     order = shuffled(len(train.labels)).numpy()
     val, rest = np.split(order, [max(1, min(MAX_VAL, len(order) // 10))])
     return Data(train.part(rest).stream(), train.part(val).stream(), test.stream())
-
-
-def digest(folder: Path) -> str:
-    """SHA-256 (hex) of the names of the classes: a subset of ImageNet is another data set.
-
-    Raises:
-        DataError: there is no training folder.
-    """
-    home = folder / "imagenet" / "train"
-    if not home.is_dir():
-        raise DataError(f"{home}: not there; ImageNet is expected as {LAYOUT} in {home.parent}")
-    names = sorted(entry.name for entry in home.iterdir() if entry.is_dir())
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -126,7 +113,7 @@ def _listed(root: Path) -> tuple[Images, list[str]]:
         found = ImageFolder(root)
     except FileNotFoundError as error:
         raise DataError(
-            f"{root}: {str(error).splitlines()[0]}; ImageNet is expected as {LAYOUT} in "
+            f"{root}: {str(error).splitlines()[0]}; ImageNet is expected as {IMAGENET} in "
             f"{root.parent}. Unpack every class into a folder of its own"
         ) from None
     if len(found.classes) > CLASSES:

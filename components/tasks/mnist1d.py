@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from components.storage.files import atomic_path
-from components.tasks.datasets import Data, DataError, Split, shuffled
+from components.tasks.datasets import Data, Split, shuffled
+from components.tasks.errors import DataError
 
 TRAIN, VAL, TEST = 4_000, 1_000, 10_000
 SAMPLES = TRAIN + VAL + TEST

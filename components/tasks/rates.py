@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 from torch.optim import Optimizer
 
-from components.tasks.task import TaskError
+from components.tasks.errors import TaskError
 
 
 class RateError(TaskError):

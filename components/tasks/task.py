@@ -10,11 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from components.tasks.datasets import Data, DataError
-
-
-class TaskError(DataError):
-    """A task cannot be trained as it is; the message names the part, shapes and the remedy."""
+from components.tasks.datasets import Data
 
 
 def correct(logits: Tensor, y: Tensor) -> Tensor:
@@ -68,8 +64,6 @@ class Task:
         metric_name: what `metric` divided by the number of samples is called, wherever it is shown.
         percent: whether it is a share in [0, 1], shown in per cent; None: only where the metric is
             one of this file's. Any other is shown in its own unit.
-        data_digest: of the user's own files in the data folder, so that other files are other runs;
-            None where the data is the same for everybody.
         evaluation_batch: samples evaluated at a time; bounds the activations of a wide network,
             costs a small one little.
         bf16: on a GPU, forward passes under bfloat16 autocast: for a network wide enough to gain.
@@ -86,7 +80,6 @@ class Task:
     metric: Callable[[Tensor, Tensor], Tensor] = correct
     metric_name: str = "accuracy"
     percent: bool | None = None
-    data_digest: Callable[[Path], str | None] = lambda folder: None
     evaluation_batch: int = 512
     bf16: bool = False
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from components.tasks.datasets import Data, DataError, Split, shuffled
+from components.tasks.datasets import Data, Split, shuffled
+from components.tasks.errors import DataError
+from components.tasks.own_data import MIN_CHARACTERS, text_file
 
 CONTEXT = 64  # characters of a sample
 TOKENS = 128  # of the network: the most frequent characters and UNKNOWN
 UNKNOWN = 0
 MAX_UNKNOWN = 0.05  # of the training part; guessing "unknown" would be what is learned
-MIN_CHARACTERS = 10_000
 MAX_VAL = 256  # windows validated at every log point; more would take longer than the training
 
 
@@ -29,7 +29,7 @@ def load(folder: Path) -> Data:
         DataError: no file or several; a file that is not UTF-8, too short, or has too many
             different characters.
     """
-    path = _find(folder / "text")
+    path = text_file(folder)
     text = _read(path)
     val, test = len(text) * 90 // 100, len(text) * 95 // 100
     ids = _vocabulary(path, text[:val])
@@ -41,28 +41,6 @@ def load(folder: Path) -> Data:
         val=_split(validation[spread]),
         test=_split(last),
     )
-
-
-def digest(folder: Path) -> str:
-    """SHA-256 (hex) of the text's file.
-
-    Raises:
-        DataError: no file or several.
-    """
-    return hashlib.sha256(_find(folder / "text").read_bytes()).hexdigest()
-
-
-def _find(home: Path) -> Path:
-    files = sorted(home.glob("*.txt"))
-    if not files:
-        raise DataError(
-            f"no text in {home}: put one UTF-8 file there, named *.txt, of at least "
-            f"{MIN_CHARACTERS:,} characters (a novel, a manual, your notes)"
-        )
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        raise DataError(f"{home}: several texts ({names}); leave the one to be learned")
-    return files[0]
 
 
 def _read(path: Path) -> str:

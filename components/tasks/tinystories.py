@@ -7,8 +7,6 @@ the training text; they and the tokens of both texts are kept beside them, under
 from __future__ import annotations
 
 import fcntl
-import functools
-import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +19,9 @@ import numpy as np
 import torch
 
 from components.storage.files import atomic_path
-from components.tasks.datasets import Batch, Data, DataError, Stream, shuffled
+from components.tasks.datasets import Batch, Data, Stream, shuffled
+from components.tasks.errors import DataError
+from components.tasks.own_data import tinystories_digest, tinystories_files
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -49,8 +49,8 @@ def load(folder: Path) -> Data:
         DataError: a text is missing, not UTF-8, without separators or too short; the tokens cannot
             be kept.
     """
-    texts = _find(folder)
-    train, valid = _tokens(texts, key=digest(folder)[:16])
+    texts = tinystories_files(folder)
+    train, valid = _tokens(texts, key=tinystories_digest(folder)[:16])
     starts, valid_starts = _starts(texts[0], train), _starts(texts[1], valid)
     val, test = np.split(valid_starts, [len(valid_starts) // 2])
     spread = np.linspace(0, len(val) - 1, min(len(val), MAX_VAL)).astype(int)
@@ -60,17 +60,6 @@ def load(folder: Path) -> Data:
         Windows(valid, test),
     )
     return Data(*(Stream(part, len(part.starts), workers=False) for part in parts))
-
-
-def digest(folder: Path) -> str:
-    """SHA-256 (hex) of the two texts' SHA-256.
-
-    Raises:
-        DataError: a text is missing.
-    """
-    parts = ((path, path.stat()) for path in _find(folder))
-    each = [_sha256(path, stat.st_size, stat.st_mtime_ns) for path, stat in parts]
-    return hashlib.sha256("\n".join(each).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -96,28 +85,6 @@ def _starts(text: Path, tokens: Tokens) -> Starts:
             f"{2 * CONTEXT + 1}, and better of many thousands"
         )
     return starts
-
-
-def _find(folder: Path) -> tuple[Path, Path]:
-    """The training and the validation text."""
-    home, found = folder / "tinystories", []
-    for pattern in ("*train.txt", "*valid.txt"):
-        files = sorted(home.glob(pattern))
-        if len(files) != 1:
-            what = f"several {pattern}; leave one" if files else f"no {pattern}; put one there"
-            raise DataError(
-                f"{home}: {what}. As published: TinyStories-train.txt and TinyStories-valid.txt of "
-                "huggingface.co/datasets/roneneldan/TinyStories"
-            )
-        found.append(files[0])
-    return found[0], found[1]
-
-
-@functools.lru_cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    """Of a file of gigabytes, so once per process while size and time stay what they are."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tokens(texts: tuple[Path, Path], key: str) -> tuple[Tokens, Tokens]:

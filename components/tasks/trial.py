@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from components.tasks.datasets import Data, DataError, Split, Stream
+from components.tasks.datasets import Data, Split, Stream
+from components.tasks.errors import DataError, TaskError
 from components.tasks.rates import rate_shares, set_rate
-from components.tasks.task import TaskError
 
 if TYPE_CHECKING:
     from components.tasks.task import Task

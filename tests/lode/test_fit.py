@@ -22,7 +22,8 @@ from components.lode.channels import LR, METRIC, Channels
 from components.lode.errors import LODEError
 from components.lode.fit import CHECKPOINT, FitResult, fit, one_cycle
 from components.lode.judge_fit import Runs, fit_judge
-from components.lode.model import CONFIG, LODE, WEIGHTS, LODEConfig
+from components.lode.model import LODE, LODEConfig
+from components.lode.names import CONFIG, WEIGHTS
 from components.lode.penalties import error_penalty, path_length
 from components.lode.scheduler import LODEScheduler
 from components.lode.settings import Architecture, FitSettings, JudgeSettings

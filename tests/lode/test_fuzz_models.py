@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from components.lode import judge, model
+from components.lode import names
 from components.lode.channels import Channels
 from components.lode.errors import LODEError
 from components.lode.judge import Judge, JudgeConfig, Scales
@@ -83,7 +83,7 @@ def outcome(
     return False
 
 
-@pytest.mark.parametrize("name", [model.CONFIG, judge.CONFIG])
+@pytest.mark.parametrize("name", [names.CONFIG, names.JUDGE_CONFIG])
 def test_a_changed_json_is_refused_or_changes_nothing(name: str, folder: Path) -> None:
     draw, before = random.Random(name), predicts(folder)
     content = (folder / name).read_bytes()
@@ -96,7 +96,7 @@ def test_a_changed_json_is_refused_or_changes_nothing(name: str, folder: Path) -
     assert len(refused) > 150 and sum(refused) > 0.9 * len(refused)
 
 
-@pytest.mark.parametrize("name", [model.CONFIG, judge.CONFIG])
+@pytest.mark.parametrize("name", [names.CONFIG, names.JUDGE_CONFIG])
 def test_every_wrong_type_is_refused_also_under_a_seal_of_its_own(name: str, folder: Path) -> None:
     """Whoever changes a file on purpose can seal it again: types and ranges hold all the same."""
     path, draw = folder / name, random.Random(name)
@@ -109,11 +109,11 @@ def test_every_wrong_type_is_refused_also_under_a_seal_of_its_own(name: str, fol
                 predicts(folder)  # whose rates are finite and positive
         except LODEError as refusal:
             assert "run `lode fit`" in str(refusal) and len(str(refusal)) < 400 + len(str(folder))
-            said = name, model.WEIGHTS, judge.WEIGHTS, "has no initial schedule"
+            said = name, names.WEIGHTS, names.JUDGE_WEIGHTS, "has no initial schedule"
             assert any(one in str(refusal) for one in said)
 
 
-@pytest.mark.parametrize("name", [model.WEIGHTS, judge.WEIGHTS])
+@pytest.mark.parametrize("name", [names.WEIGHTS, names.JUDGE_WEIGHTS])
 def test_changed_weights_are_refused(name: str, folder: Path) -> None:
     draw, before = random.Random(name), predicts(folder)
     contents = list(byte_changes((folder / name).read_bytes(), draw, 20))
@@ -123,7 +123,7 @@ def test_changed_weights_are_refused(name: str, folder: Path) -> None:
 
 
 def test_the_plan_that_predicted_a_fifth_is_refused(folder: Path) -> None:
-    path = folder / judge.CONFIG
+    path = folder / names.JUDGE_CONFIG
     raw = json.loads(path.read_text())
     path.write_text(json.dumps(raw | {"plan": [], "schedule": ["constant", 0.2]}))
     with pytest.raises(LODEError, match=r"judge\.json: changed since it was written .*`lode fit`"):
@@ -134,7 +134,7 @@ def test_the_plan_that_predicted_a_fifth_is_refused(folder: Path) -> None:
 def test_rates_are_finite_and_positive_wherever_a_plan_is_read(
     rates: list[float], folder: Path
 ) -> None:
-    path = folder / judge.CONFIG
+    path = folder / names.JUDGE_CONFIG
     path.write_text(sealed(json.loads(path.read_text()) | {"plan": rates}, allow_nan=True))
     with pytest.raises(LODEError, match=r"judge\.json: plan\[\d\]"):
         Judge.load(folder)

@@ -15,7 +15,8 @@ import torch
 from components.lode import kernels
 from components.lode.channels import Channels
 from components.lode.errors import LODEError
-from components.lode.model import CONFIG, EULER_STEPS, LODE, WEIGHTS, LODEConfig, slope
+from components.lode.model import EULER_STEPS, LODE, LODEConfig, slope
+from components.lode.names import CONFIG, WEIGHTS
 
 CHANNELS = Channels(-0.01, 1e-4, (1e-9, 0.1), (-0.5, 0.6, -4.0), (1.2, 0.2, 2.0))
 CONFIGURATION = LODEConfig(CHANNELS, points=20, initial_schedule=(0.1, 0.05) * 10)

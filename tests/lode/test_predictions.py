@@ -10,7 +10,8 @@ import torch
 
 from components.lode.channels import Channels
 from components.lode.errors import LODEError
-from components.lode.model import CONFIG, LODE, WEIGHTS, LODEConfig
+from components.lode.model import LODE, LODEConfig
+from components.lode.names import CONFIG, WEIGHTS
 from components.lode.predictions import predict_held_out
 from components.training.history import History
 

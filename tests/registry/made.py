@@ -8,7 +8,8 @@ from typing import Any
 
 from components.registry.aliases import make_champion
 from components.registry.connection import connect
-from components.registry.models import Registration, as_registration, register
+from components.registry.models import register
+from components.registry.registration import Registration, as_registration
 
 
 def register_champion(lode_dir: Path, *, tracking_uri: str, **given: Any) -> Registration:

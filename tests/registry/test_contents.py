@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.lode import judge
-from components.lode.model import CONFIG, WEIGHTS
-from components.registry import RegistryError, champion, fetch, find
-from components.registry.connection import _fluent, connect
+from components.lode import names
+from components.lode.names import CONFIG, WEIGHTS
+from components.registry.connection import RegistryError, _fluent, connect
 from components.registry.contents import FILES_DIGEST, _told
 from components.registry.lazy import mlflow
-from components.registry.models import Registration
+from components.registry.models import champion, fetch
+from components.registry.promotion import find
+from components.registry.registration import Registration
 from tests.registry.made import register_champion
 
 from .conftest import POINTS, make_history
@@ -56,10 +57,10 @@ def flipped(path: Path) -> None:
 
 
 CHANGES: list[tuple[str, Callable[[Path], Any]]] = [
-    (f"artifacts/lode/{judge.CONFIG}", changed_json),
+    (f"artifacts/lode/{names.JUDGE_CONFIG}", changed_json),
     (f"artifacts/lode/{CONFIG}", flipped),
     (f"artifacts/lode/{WEIGHTS}", flipped),
-    (f"artifacts/lode/{judge.WEIGHTS}", Path.unlink),
+    (f"artifacts/lode/{names.JUDGE_WEIGHTS}", Path.unlink),
     ("MLmodel", pickled),
     ("pyfunc_lode.py", flipped),
     ("requirements.txt", flipped),

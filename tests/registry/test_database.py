@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from components.registry import RegistryError, champion, database
-from components.registry.connection import connect
+from components.registry import database
+from components.registry.connection import RegistryError, connect
 from components.registry.database import make_whole
+from components.registry.models import champion
 
 MAKE = (
     "import sys\n"

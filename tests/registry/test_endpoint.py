@@ -20,10 +20,10 @@ import pytest
 
 from components.evaluation.metric import Metric
 from components.lode.settings import ControllerSettings
-from components.registry import register
 from components.registry.about import About
 from components.registry.connection import connect
 from components.registry.lazy import mlflow
+from components.registry.models import register
 
 from .conftest import POINTS, make_history
 from .test_tracking import free_port

@@ -16,16 +16,17 @@ import pandas as pd
 import pytest
 
 from components.evaluation.metric import Metric
-from components.lode import judge
+from components.lode import names
 from components.lode.judge import Judge
-from components.lode.model import CONFIG, LODE, WEIGHTS
+from components.lode.model import LODE
+from components.lode.names import CONFIG, WEIGHTS
 from components.lode.opening import Opening
 from components.lode.scheduler import LODEScheduler, load_scheduler
 from components.lode.settings import ControllerSettings
-from components.registry import RegistryError, champion, fetch, register
 from components.registry.about import About
-from components.registry.connection import connect
+from components.registry.connection import RegistryError, connect
 from components.registry.lazy import mlflow
+from components.registry.models import champion, fetch, register
 from tests.registry.made import register_champion
 
 from .conftest import POINTS, make_history
@@ -81,7 +82,14 @@ def test_register_once_with_lineage_signature_and_example(
         example = mlflow.pyfunc.load_model(first.uri).input_example
         assert list(example["point"]) == [1, 2, 3, 4]
     stored = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
-    shipped = {WEIGHTS, CONFIG, judge.WEIGHTS, judge.CONFIG, "pyfunc_lode.py", "scheduler.py"}
+    shipped = {
+        WEIGHTS,
+        CONFIG,
+        names.JUDGE_WEIGHTS,
+        names.JUDGE_CONFIG,
+        "pyfunc_lode.py",
+        "scheduler.py",
+    }
     assert shipped <= {path.name for path in stored}
     assert not [path for path in stored if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
 

@@ -11,18 +11,11 @@ import pytest
 
 from components.lode.model import LODE
 from components.lode.settings import ControllerSettings
-from components.registry import (
-    Registration,
-    RegistryError,
-    champion,
-    find,
-    list_versions,
-    register_challenger,
-    rollback,
-)
-from components.registry.connection import connect
-from components.registry.models import register
-from components.registry.promotion import appoint, promote, way_back
+from components.registry.challenger import register_challenger
+from components.registry.connection import RegistryError, connect
+from components.registry.models import champion, register
+from components.registry.promotion import appoint, find, list_versions, promote, rollback, way_back
+from components.registry.registration import Registration
 
 TASK = "mnist1d-cnn"
 TAGS = {"settings_digest": "s" * 64, "histories_digest": "h" * 64}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.lode.model import LODE
-from components.registry import list_versions, register
 from components.registry.connection import connect
+from components.registry.models import register
+from components.registry.promotion import list_versions
 from components.registry.report import log_report
 
 TASK = "mnist1d-cnn"

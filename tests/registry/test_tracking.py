@@ -20,15 +20,11 @@ import pytest
 
 from components.lode.model import LODE
 from components.lode.settings import ControllerSettings
-from components.registry import (
-    RegistryError,
-    champion,
-    fetch,
-    log_sweep,
-    register_challenger,
-    rollback,
-)
-from components.registry.connection import connect
+from components.registry.challenger import register_challenger
+from components.registry.connection import RegistryError, connect
+from components.registry.models import champion, fetch
+from components.registry.promotion import rollback
+from components.registry.tracking import log_sweep
 from components.training.history import History
 from tests.registry.made import register_champion
 
@@ -153,7 +149,7 @@ def test_a_database_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_first_use_of_a_database_is_quiet_and_imports_are_lazy(tmp_path: Path) -> None:
     code = (
-        "import sys, components.registry as r\n"
+        "import sys, components.registry.models as r\n"
         "assert 'mlflow' not in sys.modules\n"
         "try: r.champion('x', tracking_uri=sys.argv[1])\n"
         "except r.RegistryError as error: print(error)\n"

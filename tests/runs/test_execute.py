@@ -14,7 +14,7 @@ from components.runs.execute import DeviceError, execute, execute_and_keep, load
 from components.runs.job import Job
 from components.runs.pool import run_all
 from components.tasks import catalog
-from components.tasks.task import TaskError
+from components.tasks.errors import TaskError
 from components.training.history import read_history
 from components.training.run import RunSpec
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from components.runs import execute
 from components.runs.job import Job
 from components.tasks import catalog
-from components.tasks.datasets import Data, DataError, Split, Stream
+from components.tasks.datasets import Data, Split, Stream
+from components.tasks.errors import DataError
 from components.tasks.task import Task
 from components.training.run import RunSpec
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from components.tasks import catalog, names
-from components.tasks.datasets import DataError
+from components.tasks.errors import DataError
 from components.tasks.task import Task, correct, correct_share
 
 FLOAT, INT = torch.float32, torch.int64

@@ -18,7 +18,7 @@ import torch
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog, cifar100
 from components.tasks.cifar100 import ARCHIVE, FOLDER, IMAGES, RECORD
-from components.tasks.datasets import DataError
+from components.tasks.errors import DataError
 from components.training.loop import train
 
 COUNTS = {"train.bin": 200, "test.bin": 50}

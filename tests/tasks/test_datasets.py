@@ -10,7 +10,8 @@ from torch import nn
 
 from components.evaluation.sharpness import sharpness
 from components.schedulers.parametric import Parametric
-from components.tasks.datasets import Data, DataError, Split, Stream
+from components.tasks.datasets import Data, Split, Stream
+from components.tasks.errors import DataError
 from components.tasks.task import Task
 from components.training.loop import Outcome, evaluate, shuffled_batches, train
 

@@ -15,7 +15,8 @@ import torch
 
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog, fashion_mnist
-from components.tasks.datasets import Data, DataError
+from components.tasks.datasets import Data
+from components.tasks.errors import DataError
 from components.tasks.fashion_mnist import FILES, RAW
 from components.training.loop import train
 

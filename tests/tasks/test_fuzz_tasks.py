@@ -17,7 +17,8 @@ from torch.optim import LBFGS, SGD, AdamW
 
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog
-from components.tasks.datasets import Data, DataError, Split, Stream
+from components.tasks.datasets import Data, Split, Stream
+from components.tasks.errors import DataError
 from components.tasks.task import Task
 from components.training.history import DIVERGED
 from components.training.loop import evaluate, train

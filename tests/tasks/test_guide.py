@@ -15,6 +15,7 @@ import pytest
 from components.tasks.catalog import TASKS
 
 ROOT = Path(__file__).parents[2]
+LODE = ".venv/bin/lode"
 PAGE = ROOT / "docs/guides/your-own-task.md"
 BLOCK = r"```(?:python|text)\n(.*?)```"  # ruff would reformat single lines as python
 NEW_FILE = re.compile(rf"^`(\S+)`:\n\n{BLOCK}", re.MULTILINE | re.DOTALL)
@@ -68,7 +69,7 @@ def test_the_guide_makes_a_task_that_trains(tmp_path: Path) -> None:
 
     (shell,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     commands = [shlex.split(line) for line in shell.splitlines()]
-    assert [command[:2] for command in commands] == [["lode", "tasks"], ["lode", "train"]]
+    assert [command[:2] for command in commands] == [[LODE, "tasks"], [LODE, "train"]]
     said = [run("components.cli", *command[1:]) for command in commands]
     assert "tumours-mlp " in said[0]
     accuracy = re.search(r"tumours-mlp onecycle 0\.01 seed 0: test ([\d.]+);", said[1])

@@ -16,7 +16,9 @@ from components.runs.execute import execute
 from components.runs.job import Job
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog, imagenet
-from components.tasks.datasets import Data, DataError
+from components.tasks.datasets import Data
+from components.tasks.errors import DataError
+from components.tasks.own_data import imagenet_digest
 from components.training.loop import train
 from components.training.run import RunSpec
 
@@ -94,12 +96,12 @@ def test_at_most_so_many_validate(home: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_digest_is_of_the_classes(home: Path) -> None:
-    before = imagenet.digest(home.parent)
+    before = imagenet_digest(home.parent)
     shutil.copytree(home / "train" / CLASSES[0], home / "train" / "n99999999")
-    assert imagenet.digest(home.parent) != before
+    assert imagenet_digest(home.parent) != before
     shutil.rmtree(home)
     with pytest.raises(DataError, match=r"imagenet.train: not there; ImageNet is expected as"):
-        imagenet.digest(home.parent)
+        imagenet_digest(home.parent)
 
 
 def flatten(home: Path) -> None:

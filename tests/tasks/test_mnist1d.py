@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from components.tasks import mnist1d
-from components.tasks.datasets import Data, DataError
+from components.tasks.datasets import Data
+from components.tasks.errors import DataError
 
 SPLITS = ("train", "val", "test")
 

@@ -12,7 +12,8 @@ import torch
 from components.evaluation.sharpness import sharpness
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog, text
-from components.tasks.datasets import Data, DataError
+from components.tasks.datasets import Data
+from components.tasks.errors import DataError
 from components.training.loop import Outcome, train
 
 # public domain: Lewis Carroll, "Alice's Adventures in Wonderland" (1865)

@@ -15,8 +15,10 @@ from tokenizers import Tokenizer
 
 from components.schedulers.parametric import Parametric
 from components.tasks import catalog, tinystories
-from components.tasks.datasets import Data, DataError, Split
+from components.tasks.datasets import Data, Split
+from components.tasks.errors import DataError
 from components.tasks.models.gpt import GPT
+from components.tasks.own_data import tinystories_digest
 from components.training.loop import train
 
 WHO, DID, WHAT = ("Tom", "Lily", "a cat", "Zoë"), ("saw", "liked", "lost"), ("it", "a ball", "“me”")
@@ -94,13 +96,13 @@ def test_tokens_are_memory_mapped_and_made_once(
 
 
 def test_other_texts_have_other_tokens_and_are_other_runs(folder: Path) -> None:
-    digest, before = tinystories.digest(folder), tinystories.load(folder)
+    digest, before = tinystories_digest(folder), tinystories.load(folder)
     put(folder, as_published(stories(400, 7)), TEXTS[1])
-    assert tinystories.digest(folder) != digest
+    assert tinystories_digest(folder) != digest
     after = tinystories.load(folder)
     assert not torch.equal(after.train.sample(9)[0], before.train.sample(9)[0])
     put(folder, *TEXTS)
-    assert tinystories.digest(folder) == digest
+    assert tinystories_digest(folder) == digest
 
 
 def test_learning_repeats_itself(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -143,7 +145,7 @@ def test_missing_and_several_texts(tmp_path: Path) -> None:
     home = put(tmp_path, *TEXTS)
     (home / "TinyStoriesV2-GPT4-train.txt").touch()
     with pytest.raises(DataError, match=r"several \*train\.txt; leave one"):
-        tinystories.digest(tmp_path)
+        tinystories_digest(tmp_path)
     (home / "TinyStoriesV2-GPT4-train.txt").unlink()
     (home / "TinyStories-valid.txt").unlink()
     with pytest.raises(DataError, match=r"no \*valid\.txt; put one there.*TinyStories-valid\.txt"):
