@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from components.registry.connection import connect
 from components.registry.models import model_name, weights_digest
 
 ARTIFACTS = "evaluation"  # the folder among the run's artifacts
+PAGE = "index.html"  # among them; it holds its figures
 
 
 def log_report(
@@ -41,3 +43,25 @@ def log_report(
             elif path.exists():
                 client.log_artifact(found.run_id, str(path), ARTIFACTS)
         return True
+
+
+def report_address(server: str, task: str, version: int) -> str | None:
+    """Where an MLflow server shows the report that `log_report` logged with a version.
+
+    Args:
+        server: its address, `http://…`.
+
+    Returns:
+        None if the version has no report.
+
+    Raises:
+        RegistryError: the server is unreachable, or has no such version.
+    """
+    path = f"{ARTIFACTS}/{PAGE}"
+    with connect(server) as client:
+        run_id = client.get_model_version(model_name(task), str(version)).run_id
+        if not run_id or path not in {one.path for one in client.list_artifacts(run_id, ARTIFACTS)}:
+            return None
+        experiment = client.get_run(run_id).info.experiment_id
+    shown = re.sub(r"//[^/@]*@", "//", server).rstrip("/")  # without its password
+    return f"{shown}/#/experiments/{experiment}/runs/{run_id}/artifacts/{path}"
