@@ -76,7 +76,7 @@ def register_challenger(
     Args:
         tags: lineage, as of `register`. decision: more tags, written before any alias moves.
         champion: the version it was compared with; None: there was none.
-        options: `artifact_root`, `controller` and `settings`, as of `register`.
+        options: `artifact_root`, `controller`, `settings` and `about`, as of `register`.
 
     Raises:
         RegistryError: unreachable, or `champion` is another version by now.

@@ -64,4 +64,5 @@ def report_address(server: str, task: str, version: int) -> str | None:
             return None
         experiment = client.get_run(run_id).info.experiment_id
     shown = re.sub(r"//[^/@]*@", "//", server).rstrip("/")  # without its password
-    return f"{shown}/#/experiments/{experiment}/runs/{run_id}/artifacts/{path}"
+    run = f"{shown}/#/experiments/{experiment}/runs/{run_id}"
+    return f"{run}/artifacts/{path}?workflowType=machine_learning"  # not among language models

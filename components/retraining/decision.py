@@ -6,6 +6,8 @@ import json
 import time
 from dataclasses import asdict
 
+from components.evaluation.metric import Metric
+from components.registry.about import About
 from components.registry.aliases import now
 from components.registry.models import Registration
 from components.registry.promotion import register_challenger
@@ -74,6 +76,10 @@ def _register(
         settings=settings.lode.scheduler,
         tracking_uri=workspace.database(settings.registry.tracking_uri),
         artifact_root=workspace.artifacts,
+        about=About(
+            metric=Metric.of(night.read(workspace, night.sweep[:1])),
+            learned_from=f"{len(night.sweep)} sweep runs and {len(night.others)} others",
+        ),
     )
 
 
