@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
-from prefect import Flow
+from prefect import Flow, get_run_logger
 from prefect import flow as prefect_flow
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
@@ -41,6 +41,7 @@ def flow(*, name: str, run_name: Callable[[], str]) -> Callable[[Callable[P, R]]
                 message = expected(error)
                 if message is None:
                     raise
+                get_run_logger().error(message)
                 # called by Python, as `make demo` does, it raises the error; so do its retries
                 return Failed(message=message, data=error)
 
@@ -65,7 +66,7 @@ class _InWords(logging.Filter):
         message = _message(error) if isinstance(error, Exception) else None
         if message is None:
             return True
-        if record.name == RUN_LOGS[0]:  # "Finished in state Failed(…)" says it
+        if record.name == RUN_LOGS[0]:  # `flow` has said it
             return False
         record.msg, record.args, record.exc_info = message, (), None
         return True

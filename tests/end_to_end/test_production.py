@@ -481,9 +481,7 @@ def test_nights_promote_the_better_and_refuse_the_worse(production: Production) 
 def test_the_form_can_make_what_it_learns_the_champion(production: Production, page: Any) -> None:
     open_form(production, page, "pipeline/on-demand")
     field(page, "N, optimizer updates of one run.").fill("52")
-    page.locator(".p-label").filter(has_text="Make it the champion").last.locator(
-        "input[type=checkbox]"
-    ).check(force=True)
+    page.get_by_role("switch").click()  # "Make it the champion" is the only one
     run = submit(production, page)
     assert run["parameters"]["promote"] is True
     assert completed(production, run["id"])["name"] == f"{TASK} · updates 52"
