@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 
 from prefect import Flow
 from prefect.utilities.callables import parameter_schema
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
@@ -47,6 +48,9 @@ def form(flow: Flow[..., Any], settings: Settings | None) -> dict[str, Any]:
     for name, field in schema["properties"].items():
         field["title"] = _title(name, hints[name])
         field["description"] = _sentence(field.get("description", ""))
+        limits = TypeAdapter(hints[name]).json_schema(schema_generator=_WithRanges)
+        if "$defs" not in limits:
+            _limit(field, _plain(limits))
     if "task" in schema["properties"] and settings is not None:
         _say_present(schema["properties"]["task"], settings.task)
     definitions = schema.get("definitions") or {}
@@ -74,16 +78,20 @@ def _sentence(text: str) -> str:
 def _fill(field: dict[str, Any], key: str, settings: Settings | None) -> None:
     """Limits, in words too, and the present value of the field for a setting."""
     if field.get("default") != AS_IN_PARAMS:  # else a list to pick from
-        limits = limits_of(key)
-        # a field that may be left empty, instead of a switch between it and "None"
-        del field["anyOf"], field["default"]
-        field |= limits
-        field["description"] += _limits_in_words(limits)
+        _limit(field, limits_of(key))
     if settings is not None:
         value: Any = settings
         for part in key.split("."):
             value = getattr(value, part)
         _say_present(field, value)
+
+
+def _limit(field: dict[str, Any], limits: dict[str, Any]) -> None:
+    """Of one that may be empty, a field instead of a switch between it and "None"."""
+    if "default" in field and field["default"] is None:
+        del field["anyOf"], field["default"]
+    field |= limits
+    field["description"] += _limits_in_words(limits)
 
 
 def _say_present(field: dict[str, Any], value: Any) -> None:
@@ -99,10 +107,13 @@ def limits_of(key: str) -> dict[str, Any]:
         reference = found.get("$ref") or next((one["$ref"] for one in found.get("allOf", ())), "")
         if reference:
             found = whole["$defs"][reference.rpartition("/")[2]]
-    for one in found.get("anyOf", ()):  # one that may be null
-        if one.get("type") != "null":
-            found = one
-    return {k: v for k, v in copy.deepcopy(found).items() if k not in ("default", "title")}
+    return _plain(found)
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """What a value must be that is not null."""
+    kinds = [one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"]
+    return {k: v for k, v in copy.deepcopy(kinds[0]).items() if k not in ("default", "title")}
 
 
 def _limits_in_words(limits: dict[str, Any]) -> str:

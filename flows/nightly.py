@@ -85,17 +85,18 @@ decide = part_task("decide", decision.decide, timeout=HOUR, retries=3)
 )
 def publish(record: NightRecord) -> None:
     """The decision as an artifact, and as an event that automations can act upon."""
+    named = f"lode-{record.task} version {record.version}"
     reasons = "\n".join(f"- {reason}" for reason in record.reasons)
     create_markdown_artifact(
         key=f"night-{record.task}",
-        markdown=f"**{record.summary}**\n\n{reasons}\n",
+        markdown=f"**{named}: {record.decision}**\n\n{reasons}\n",
         description=f"Whether the challenger of lode-{record.task} replaces the champion.",
     )
     emit_event(
         event=f"lode.challenger.{record.decision}",
         resource={
             "prefect.resource.id": f"lode.model.lode-{record.task}",
-            "prefect.resource.name": f"lode-{record.task} version {record.version}",
+            "prefect.resource.name": named,
         },
         payload={"summary": record.summary, "reasons": record.reasons},
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from components.lode.settings import RATES
 from components.runs.job import Job
 from components.schedulers.names import LODE, SCHEDULERS
 from components.settings import FEWEST_PILOTS
@@ -101,7 +102,7 @@ KEYS: Final = {name: _key(f) for name, f in Changes.model_fields.items() if _key
 # Prefect names a parameter after its argument; these titles `flows/form.py` puts there instead.
 Promote = Annotated[bool, Field(title="Make it the champion, if it passes the gate")]
 SettingsFile = Annotated[Path, Field(title="Settings file")]
-PeakRate = Annotated[float | None, Field(title="Peak learning rate")]
+PeakRate = Annotated[Annotated[float, RATES] | None, Field(title="Peak learning rate")]
 
 
 class RunRequest(BaseModel):

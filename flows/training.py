@@ -20,6 +20,7 @@ from components.runs.job import Job
 from components.runs.plan import job_of, note, template
 from components.runs.progress import progress, reporting
 from components.runs.scheduled import check_unchanged
+from components.settings import Seeds
 from components.storage.object_store import Store
 from components.storage.workspace import Workspace
 from flows.inputs import read, workspace_of
@@ -106,7 +107,7 @@ def sweep_shard(
 @flow(name="scheduled-training", run_name=of_runs)
 def scheduled_training(
     scheduler: Scheduler = "lode",
-    seeds: list[int] = [0],  # noqa: B006  the form shows it
+    seeds: Seeds = [0],  # noqa: B006  the form shows it
     task: Task = AS_IN_PARAMS,
     peak_lr: PeakRate = None,
     params: SettingsFile = Path("params.yaml"),

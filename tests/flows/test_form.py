@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.lode.settings import POINTS
+from components.lode.settings import POINTS, RATES, SEEDS
 from components.settings import FEWEST_PILOTS, Settings, load
 
 ROOT = Path(__file__).parents[2]
@@ -79,3 +79,11 @@ def test_without_settings_it_says_limits_and_no_values() -> None:
     fields = form_of("pipeline/on-demand", None)["definitions"]["Changes"]["properties"]
     assert fields["points"]["minimum"] == POINTS.low
     assert "In params.yaml" not in str(fields)
+
+
+def test_a_training_of_ones_own_has_the_settings_limits_too(settings: Settings) -> None:
+    fields = form_of("scheduled-training/scheduled-on-gpu", settings)["properties"]
+    rate = fields["peak_lr"]
+    assert (rate["minimum"], rate["maximum"]) == (RATES.low, RATES.high) and "anyOf" not in rate
+    assert rate["description"].endswith("From 1e-12 to 1,000.")
+    assert fields["seeds"]["items"]["minimum"] == SEEDS.low
