@@ -1,4 +1,4 @@
-"""What a flow run shows in Prefect's UI: result table, learning rates, validation summary.
+"""What a flow run shows in Prefect's UI: result, figures, validation summary.
 
 Everything is read from the report's files, so it is the same when a step had nothing to do.
 """
@@ -8,20 +8,24 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from components.evaluation.captions import figure_captions, table_captions
 from components.evaluation.figures import figure_path
 from components.evaluation.result_tables import comparison_table, result_table
 from components.evaluation.results import Evaluation, ValidationReport
 from components.evaluation.tables import Table
-from components.evaluation.wording import headline
+from components.evaluation.wording import finer_search, headline, verdict
+from components.registry.connection import RegistryError
+from components.registry.report import report_address
+from components.schedulers.names import label
 from components.settings import Settings
-from components.steps.results import read_evaluation, read_validation_report
-from components.storage.workspace import Workspace
+from components.steps.results import read_evaluation, read_registration, read_validation_report
+from components.storage.workspace import Workspace, WorkspaceError
+from flows.server import running_server
 
-LR_FIGURE = "learning_rates"
 SHOWN_BAD_RUNS = 20  # the rest is in Data Docs
 
 
@@ -36,30 +40,89 @@ def publish(settings: Settings, workspace: Workspace) -> None:
     """Create the flow run's artifacts from the files in `reports/<task>`."""
     name = settings.task
     evaluation = read_evaluation(workspace.evaluation(name))
-    create_table_artifact(
-        key=f"result-{name}",
-        table=result_table(evaluation).records(),
-        description=result_description(evaluation, workspace.page(name)),
-    )
-    figure = figure_path(workspace.figures(name), LR_FIGURE)
-    # an image artifact would print the URL, which is the whole picture, below it
     create_markdown_artifact(
-        key=f"learning-rate-{name}",
-        markdown=f"![learning rate over training]({data_url(figure)})",
-        description="Learning rates: LODE against the best baseline.",
+        key=f"result-{name}",
+        markdown=result(evaluation, where_the_report_is(settings, workspace)),
+        description=in_short(evaluation),
+    )
+    create_markdown_artifact(
+        key=f"figures-{name}",
+        markdown=figures(evaluation, workspace.figures(name)),
+        description="The report's figures: learning rates, losses, accuracies, the sweep.",
     )
     create_markdown_artifact(
         key=f"validation-{name}",
         markdown=validation_summary(read_validation_report(workspace.validation(name))),
-        description="What the Great Expectations suite accepted and quarantined.",
+        description="Which runs may teach the LODE, and which were quarantined and why.",
     )
 
 
-def result_description(evaluation: Evaluation, page: Path) -> str:
-    """What the result table is of, the headline, and LODE against each other row, as Markdown."""
-    seeds = len(evaluation.setup.seeds)
-    about = f"Test {evaluation.metric} of {evaluation.task} on {seeds} fresh seeds. Report: {page}"
-    return "\n\n".join([about, headline(evaluation), comparison_table(evaluation).markdown()])
+def where_the_report_is(settings: Settings, workspace: Workspace) -> str:
+    """A link to the report on the MLflow server there is, and its path; in Markdown."""
+    path = f"On the worker's machine: `{workspace.page(settings.task)}`"
+    server = mlflow_server(settings, workspace)
+    if server is None:
+        return path
+    try:
+        version = read_registration(workspace.registration(settings.task)).version
+        address = report_address(server, settings.task, version)
+    except (RegistryError, WorkspaceError) as error:  # the results are worth showing all the same
+        get_run_logger().warning(f"no link to the report: {error}")
+        return path
+    return f"[The report, on MLflow's page]({address}). {path}" if address else path
+
+
+def mlflow_server(settings: Settings, workspace: Workspace) -> str | None:
+    """The address of the MLflow server that shows what is registered; None: there is none."""
+    uri = settings.registry.tracking_uri
+    if uri.startswith("http"):
+        return uri
+    served = running_server(workspace)
+    return served.get("mlflow") if served else None
+
+
+def in_short(evaluation: Evaluation) -> str:
+    """The verdict in a line, which the run's page shows of the artifact."""
+    said = {"better": "better than", "worse": "worse than", "undecided": "not told apart from"}
+    best = label(evaluation.best_baseline)
+    return f"LODE: {said[verdict(evaluation)]} {best}, the best baseline."
+
+
+def result(evaluation: Evaluation, report: str) -> str:
+    """What came out: in a sentence, with its notes, and in tables; as Markdown.
+
+    Args:
+        report: where the report is, as Markdown.
+    """
+    captions = table_captions(evaluation)
+    parts = [
+        f"**{headline(evaluation)}**",
+        *finer_search(evaluation),
+        *evaluation.notes,
+        report,
+        f"## Test {evaluation.metric}",
+        result_table(evaluation).markdown(),
+        captions["results"],
+        "## LODE against each",
+        comparison_table(evaluation).markdown(),
+        captions["comparisons"],
+    ]
+    return "\n\n".join(parts)
+
+
+def figures(evaluation: Evaluation, folder: Path) -> str:
+    """Those that were drawn, each with its title and caption; as Markdown."""
+    drawn = {
+        name: caption
+        for name, caption in figure_captions(evaluation).items()
+        if figure_path(folder, name).exists()
+    }
+    # an image artifact would print the URL, which is the whole picture, below it
+    return "\n\n".join(
+        f"## {caption.title}\n\n![{caption.alternative}]({data_url(figure_path(folder, name))})\n\n"
+        f"{caption.text}"
+        for name, caption in drawn.items()
+    )
 
 
 def validation_summary(report: ValidationReport) -> str:

@@ -10,13 +10,20 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 
 import flows  # noqa: F401  telemetry off, before anything else
+from components.settings import SettingsError
 from components.storage.workspace import Workspace
 from flows.server import prefect_environment, running_server
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 POOLS = {
     "cpu": "Pipelines, nightly retraining: what thinks.",
@@ -24,6 +31,7 @@ POOLS = {
 }
 HEARTBEAT = timedelta(seconds=30)  # as in prefect.yaml
 DEAD_AFTER = 3 * HEARTBEAT
+FORMER_SCHEDULE = "nightly"
 TAG = "lode"  # of every deployment in prefect.yaml
 WATCH = "lode: mark dead flow runs as crashed"
 
@@ -117,6 +125,58 @@ def deploy(prefect_file: Path) -> None:
         raise DeployError(f"{prefect_file} was not deployed:\n    " + "\n    ".join(end))
 
 
+def fill_forms(prefect_file: Path) -> str:
+    """Labels, limits and the present values of params.yaml on the form of every deployment.
+
+    Returns:
+        Why the forms say no values; empty if they do.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentUpdate
+
+    from flows.form import form
+    from flows.inputs import read
+
+    settings, why = None, ""
+    try:
+        settings, _ = read(Path("params.yaml"))
+    except SettingsError as error:  # a server may be deployed to from anywhere
+        why = str(error)
+    with get_client(sync_client=True) as client:
+        for name, flow in deployed(prefect_file).items():
+            filled = DeploymentUpdate(parameter_openapi_schema=form(flow, settings))
+            client.update_deployment(client.read_deployment_by_name(name).id, filled)
+    return why
+
+
+def deployed(prefect_file: Path) -> dict[str, Flow[..., Any]]:
+    """The flow of every deployment by its full name, `pipeline/on-demand`."""
+    found = {}
+    for one in yaml.safe_load(prefect_file.read_text(encoding="utf-8"))["deployments"]:
+        module, _, name = one["entrypoint"].rpartition(".")
+        flow = getattr(import_module(module), name)
+        found[f"{flow.name}/{one['name']}"] = flow
+    return found
+
+
+def retire(prefect_file: Path) -> None:
+    """Delete our deployments that the file no longer has, which nobody starts and all see, and
+    the nightly schedule under its former name, which would make every night two."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    kept = deployed(prefect_file)
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    with get_client(sync_client=True) as client:
+        for one in client.read_deployments(deployment_filter=ours):
+            if f"{client.read_flow(one.flow_id).name}/{one.name}" not in kept:
+                client.delete_deployment(one.id)
+                continue
+            for schedule in one.schedules:
+                if schedule.slug == FORMER_SCHEDULE:
+                    client.delete_deployment_schedule(one.id, schedule.id)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--prefect-file",
@@ -139,6 +199,8 @@ def main(prefect_file: Path) -> None:
     try:
         create_pools()
         deploy(prefect_file)
+        unsaid = fill_forms(prefect_file)
+        retire(prefect_file)
         watch_heartbeats()
     except DeployError as error:
         raise click.ClickException(str(error)) from None
@@ -146,6 +208,8 @@ def main(prefect_file: Path) -> None:
         if type(error).__module__.partition(".")[0] not in ("httpx", "prefect", "httpcore"):
             raise
         raise click.ClickException(f"{os.environ['PREFECT_API_URL']}: {error}") from None
+    if unsaid:
+        click.echo(f"the forms do not say what params.yaml has: {unsaid}", err=True)
     click.echo(f"deployed to {os.environ['PREFECT_API_URL']}; workers are started with")
     for name in POOLS:
         limit = " --limit 1" if name == "gpu" else ""

@@ -43,7 +43,7 @@ def elsewhere(settings: Settings, workspace: Workspace, deployment: str) -> RunA
     """Who trains, as params.yaml's `execution` says; None: processes of this machine.
 
     Args:
-        deployment: of the pool's workers, `sweep-shard/gpu` or `scheduled-training/gpu`.
+        deployment: of the pool's workers, as `components/steps/step.py` names them.
     """
     execution = settings.execution
     if execution.mode == "workers":
@@ -205,7 +205,7 @@ def _hand_out(
     except ObjectNotFound:
         raise FanOutError(
             f"Prefect knows no deployment {deployment}: run `make deploy`, and start a worker with "
-            f"`prefect worker start --pool {deployment.partition('/')[2]}`"
+            "`prefect worker start --pool gpu`"
         ) from None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
@@ -20,22 +20,25 @@ from components.steps.step import HOUR, SCHEDULED_TRAINING
 from components.storage.lock import only_one
 from components.storage.workspace import Workspace
 from flows.inputs import read
-from flows.parameters import AS_IN_PARAMS, Changes
+from flows.names import of_changes
+from flows.parameters import AS_IN_PARAMS, Changes, SettingsFile
 from flows.parameters import Task as TaskName
-from flows.step_task import named_after_settings, part_task
+from flows.said import flow
+from flows.step_task import part_task
 
 
-@flow(name="nightly-retraining", flow_run_name=lambda: named_after_settings("nightly retraining"))
+@flow(name="nightly-retraining", run_name=lambda: of_changes("night"))
 def nightly_retraining(
     task: TaskName = AS_IN_PARAMS,
     changes: Changes = Changes(),  # noqa: B008  a frozen default, which the form shows
-    params: Path = Path("params.yaml"),
+    params: SettingsFile = Path("params.yaml"),
 ) -> str:
     """Refit the LODE on what has accumulated; a worse one never replaces a better one.
 
     Args:
-        task: whose LODE.
-        changes: what this night does differently from params.yaml.
+        task: whose LODE is fitted anew.
+        changes: what this night does differently from params.yaml. What is left empty stays as
+            it is there.
         params: the settings file on the worker; its folder is the workspace.
 
     Returns:
@@ -73,20 +76,27 @@ compare = part_task(
 decide = part_task("decide", decision.decide, timeout=HOUR, retries=3)
 
 
-@task(name="publish", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=2)
+@task(
+    name="publish",
+    task_run_name="publish the decision",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=2,
+)
 def publish(record: NightRecord) -> None:
     """The decision as an artifact, and as an event that automations can act upon."""
+    named = f"lode-{record.task} version {record.version}"
     reasons = "\n".join(f"- {reason}" for reason in record.reasons)
     create_markdown_artifact(
         key=f"night-{record.task}",
-        markdown=f"**{record.summary}**\n\n{reasons}\n",
+        markdown=f"**{named}: {record.decision}**\n\n{reasons}\n",
         description=f"Whether the challenger of lode-{record.task} replaces the champion.",
     )
     emit_event(
         event=f"lode.challenger.{record.decision}",
         resource={
             "prefect.resource.id": f"lode.model.lode-{record.task}",
-            "prefect.resource.name": f"lode-{record.task} version {record.version}",
+            "prefect.resource.name": named,
         },
         payload={"summary": record.summary, "reasons": record.reasons},
     )

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
+from components.lode.settings import RATES
 from components.runs.job import Job
 from components.schedulers.names import LODE, SCHEDULERS
+from components.settings import FEWEST_PILOTS
 from components.storage.workspace import Workspace
 from components.tasks.names import TASKS
 from components.training.run import RunSpec
@@ -25,23 +28,14 @@ else:
     Scheduler = Literal[tuple(sorted(SCHEDULERS, key=lambda name: name != LODE))]
 
 
-def _shown(position: int, title: str, description: str, **limits: Any) -> Any:
-    """A field that may be empty. Without a position the form shows fields in any order."""
+def _field(position: int, key: str, title: str, description: str, empty: Any = None) -> Any:
+    """A field for the setting `key`. Without a position the form shows fields in any order; its
+    limits, and what params.yaml has, `flows/form.py` adds when the form is deployed."""
     return Field(
-        None,
+        empty,
         title=title,
         description=description,
-        json_schema_extra={"position": position},
-        **limits,
-    )
-
-
-def _choice(position: int, title: str, description: str) -> Any:
-    return Field(
-        AS_IN_PARAMS,
-        title=title,
-        description=description,
-        json_schema_extra={"position": position},
+        json_schema_extra={"position": position, "key": key},
     )
 
 
@@ -50,52 +44,65 @@ class Changes(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    execution: Literal["as in params.yaml", "local", "workers", "dask"] = _choice(
-        0, "Where runs are trained", "workers: by the workers of the pool gpu."
+    execution: Literal["as in params.yaml", "local", "workers", "dask"] = _field(
+        0,
+        "execution.mode",
+        "Where runs are trained",
+        "workers: by the workers of the pool gpu.",
+        AS_IN_PARAMS,
     )
-    controller: Literal["as in params.yaml", "default", "paper"] = _choice(
-        1, "Controller", "paper: Algorithm 1 as printed."
+    controller: Literal["as in params.yaml", "default", "paper"] = _field(
+        1, "lode.controller", "Controller", "paper: Algorithm 1 as printed.", AS_IN_PARAMS
     )
-    updates: int | None = _shown(2, "Updates", "N, optimizer updates of one run.", ge=10)
-    points: int | None = _shown(3, "Log points", "T, log points of one run; at most N.", ge=10)
-    sweep_seeds: list[int] | None = _shown(
-        4, "Sweep seeds", "Seeds of every configuration of the sweep."
+    updates: int | None = _field(
+        2, "training.updates", "Updates", "N, optimizer updates of one run."
     )
-    fresh_seeds: list[int] | None = _shown(
-        5, "Fresh seeds", "Seeds of the comparison; none of the sweep's."
+    points: int | None = _field(
+        3, "training.points", "Log points", "T, log points of one run; not more than updates."
     )
-    pilots: int | None = _shown(
-        6, "Pilot runs", "At most so many runs try proposed schedules.", ge=0
+    peak_lrs: list[float] | None = _field(
+        4, "sweep.peak_lrs", "Peak learning rates", "Of every schedule of the sweep."
+    )
+    sweep_seeds: list[int] | None = _field(
+        5, "sweep.seeds", "Sweep seeds", "Of every configuration of the sweep."
+    )
+    fresh_seeds: list[int] | None = _field(
+        6, "evaluation.seeds", "Fresh seeds", "Of the comparison; none of the sweep's."
+    )
+    pilots: int | None = _field(
+        7,
+        "pilots.runs",
+        "Pilot runs",
+        f"So many runs at most try proposed schedules: 0, or {FEWEST_PILOTS} and more. Where "
+        "params.yaml says nothing: as many as the sweep has.",
     )
     others: dict[str, Any] = Field(
         default_factory=dict,
         title="Any other setting",
-        description='Dotted keys of params.yaml, e.g. {"sweep.peak_lrs": [0.01, 0.05]}.',
-        json_schema_extra={"position": 7},
+        description='Dotted keys of params.yaml, e.g. {"lode.fit.updates": 8000}.',
+        json_schema_extra={"position": 8},
     )
 
     def overrides(self) -> dict[str, Any]:
         """As `components.settings.load` takes them."""
-        named = {
-            "execution.mode": self.execution,
-            "lode.controller": self.controller,
-            "training.updates": self.updates,
-            "training.points": self.points,
-            "sweep.seeds": self.sweep_seeds,
-            "evaluation.seeds": self.fresh_seeds,
-            "pilots.runs": self.pilots,
-        }
+        named = {key: getattr(self, name) for name, key in KEYS.items()}
         given = {k: v for k, v in named.items() if v is not None and v != AS_IN_PARAMS}
         return given | self.others
 
 
-Promote = Annotated[
-    bool,
-    Field(
-        title="Make it the champion, if it passes the gate",
-        description="Compared with the champion on fresh seeds, as at night. Off: a candidate.",
-    ),
-]
+def _key(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    return str(extra.get("key", "")) if isinstance(extra, dict) else ""
+
+
+# The setting of each field of the form that has one.
+KEYS: Final = {name: _key(f) for name, f in Changes.model_fields.items() if _key(f)}
+
+
+# Prefect names a parameter after its argument; these titles `flows/form.py` puts there instead.
+Promote = Annotated[bool, Field(title="Make it the champion, if it passes the gate")]
+SettingsFile = Annotated[Path, Field(title="Settings file")]
+PeakRate = Annotated[Annotated[float, RATES] | None, Field(title="Peak learning rate")]
 
 
 class RunRequest(BaseModel):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import State, flow
+from prefect import State, get_run_logger
 from prefect.states import Cancelled
 
 from components.steps.pipeline import STEPS
@@ -16,26 +16,28 @@ from components.steps.table import result_table
 from components.storage.lock import only_one
 from flows.artifacts import publish
 from flows.inputs import read
+from flows.names import of_changes
 from flows.nightly import through_the_gate
-from flows.parameters import AS_IN_PARAMS, Changes, Promote
+from flows.parameters import AS_IN_PARAMS, Changes, Promote, SettingsFile
 from flows.parameters import Task as TaskName
 from flows.record import record
-from flows.step_task import named_after_settings, step_task
+from flows.said import flow
+from flows.step_task import step_task
 
 
-@flow(name="pipeline", flow_run_name=lambda: named_after_settings("pipeline"))
+@flow(name="pipeline", run_name=of_changes)
 def pipeline(
     task: TaskName = AS_IN_PARAMS,
     changes: Changes = Changes(),  # noqa: B008  a frozen default, which the form shows
     promote: Promote = False,
-    params: Path = Path("params.yaml"),
+    params: SettingsFile = Path("params.yaml"),
 ) -> str | State:
     """Learn a schedule from a sweep and compare it with the sweep's own schedules.
 
     Args:
         task: what to train.
         changes: what this run does differently from params.yaml: a trial, whose files lie apart and
-            whose LODE is a candidate.
+            whose LODE is a candidate. What is left empty stays as it is there.
         promote: at the end compare what was learned with the champion, as a night does, and make it
             the champion if it passes the gate.
         params: the settings file on the worker; its folder is the workspace.
@@ -62,7 +64,7 @@ def _run(params: Path, task: TaskName, changes: Changes, promote: bool) -> str:
         evaluate(settings, workspace)
         publish(settings, workspace)
         if promote:
-            through_the_gate(settings, workspace)
+            get_run_logger().info(f"the gate: {through_the_gate(settings, workspace)}")
         if task == AS_IN_PARAMS and not changes.overrides():  # DVC knows params.yaml only
             record(workspace, params)
     return result_table(settings, workspace)

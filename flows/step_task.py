@@ -1,21 +1,20 @@
-"""A step of `components/` as a Prefect task, and a flow run's name; the same for every flow."""
+"""A step of `components/` as a Prefect task; the same for every flow."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
 
-from components.settings import Settings, SettingsError
+from components.runs.progress import reporting
+from components.settings import Settings
 from components.steps.step import Step, StepResult
 from components.storage.workspace import Workspace
 from flows.fan_out import elsewhere
-from flows.inputs import read
-from flows.parameters import Changes
 from flows.retries import DELAYS, may_pass_next_time
 
 StepTask = Task[[Settings, Workspace], StepResult]
@@ -74,10 +73,17 @@ def _task(
 
     def run(settings: Settings, workspace: Workspace) -> StepResult:
         who = [elsewhere(settings, workspace, trains_by)] if trains_by else []
-        result = work(settings, workspace, *who)
-        line = f"{title(settings)}: {result.summary} ({result.timing})"
-        get_run_logger().info(line)
-        click.echo(line, err=True)
+        log, named = get_run_logger(), title(settings)
+
+        def say(line: str) -> None:
+            log.info(line)
+            click.echo(line, err=True)
+
+        # a terminal has the bar
+        told = log.info if sys.stderr.isatty() else say
+        with reporting(lambda how_far: told(f"{named}: {how_far}")):
+            result = work(settings, workspace, *who)
+        say(f"{named}: {result.summary} ({result.timing})")
         return result
 
     def title_of(parameters: dict[str, Any]) -> str:
@@ -93,15 +99,3 @@ def _task(
         retry_delay_seconds=DELAYS[:retries] or None,
         retry_condition_fn=may_pass_next_time,
     )(run)
-
-
-def named_after_settings(flow: str) -> str:
-    """`pipeline mnist1d-cnn`, with a trial's name ` · updates-50-d97bfbd3`: for flows with the
-    parameters params, task and changes."""
-    given = flow_run.parameters
-    try:
-        changes = Changes.model_validate(given["changes"])
-        settings, workspace = read(given["params"], given["task"], changes.overrides())
-    except SettingsError:  # the run itself will say what is wrong
-        return f"{flow} · invalid settings"
-    return f"{flow} {settings.task}" + (f" · {workspace.name}" if workspace.name else "")

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from filelock import FileLock
-from prefect import flow, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.runtime import flow_run
 
 from components.runs.execute import execute
 from components.runs.job import Job
 from components.runs.plan import job_of, note, template
+from components.runs.progress import progress, reporting
 from components.runs.scheduled import check_unchanged
+from components.settings import Seeds
 from components.storage.object_store import Store
 from components.storage.workspace import Workspace
 from flows.inputs import read, workspace_of
-from flows.parameters import AS_IN_PARAMS, RunRequest, Scheduler, Task
+from flows.names import of_runs
+from flows.parameters import AS_IN_PARAMS, PeakRate, RunRequest, Scheduler, SettingsFile, Task
 from flows.retries import DELAYS, may_pass_next_time
+from flows.said import flow
 
 HOUR = 60 * 60
 
@@ -46,7 +48,7 @@ def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = N
         store_url: where the LODE is fetched from and the history is left; None: in the workspace.
     """
     torch.set_num_threads(1)  # as everywhere: the same bits wherever a run is trained
-    workspace = Workspace(root)
+    workspace, log = Workspace(root), get_run_logger()
     job = run.job(workspace)
     claims = workspace.state / "claims"
     claims.mkdir(parents=True, exist_ok=True)
@@ -59,7 +61,11 @@ def train_run(title: str, run: RunRequest, root: Path, store_url: str | None = N
             fetch_lode(job, store)
         if not job.path.exists():
             check_unchanged(job)
-        history = execute(job)
+        with (
+            reporting(lambda how_far: log.info(f"{title}: {how_far}")),
+            progress(title, job.spec.points) as advance,
+        ):
+            history = execute(job, lambda row: advance(1, ""))
         if store:
             store.put(job.path)
         claim.unlink(missing_ok=True)  # who still waits for it will find the history
@@ -83,9 +89,9 @@ def train_all(jobs: Sequence[Job], workspace: Workspace, store_url: str | None) 
         log.info(f"{number} of {len(jobs)}: {line}")
 
 
-@flow(name="sweep-shard", flow_run_name=lambda: _named_after_runs())
+@flow(name="sweep-shard", run_name=of_runs)
 def sweep_shard(
-    runs: list[RunRequest], params: Path = Path("params.yaml"), store: str | None = None
+    runs: list[RunRequest], params: SettingsFile = Path("params.yaml"), store: str | None = None
 ) -> None:
     """Train a part of a sweep on this worker; `pipeline` with execution `workers` starts these.
 
@@ -98,13 +104,13 @@ def sweep_shard(
     train_all([run.job(workspace) for run in runs], workspace, store)
 
 
-@flow(name="scheduled-training", flow_run_name=lambda: _named_after_runs())
+@flow(name="scheduled-training", run_name=of_runs)
 def scheduled_training(
     scheduler: Scheduler = "lode",
-    seeds: list[int] = [0],  # noqa: B006  the form shows it
+    seeds: Seeds = [0],  # noqa: B006  the form shows it
     task: Task = AS_IN_PARAMS,
-    peak_lr: float | None = None,
-    params: Path = Path("params.yaml"),
+    peak_lr: PeakRate = None,
+    params: SettingsFile = Path("params.yaml"),
     runs: list[RunRequest] | None = None,
     store: str | None = None,
 ) -> None:
@@ -127,18 +133,3 @@ def scheduled_training(
         made = template(settings, workspace, workspace.scheduled(settings.task))
         jobs = [job_of(made, settings, workspace, scheduler, peak_lr, seed) for seed in seeds]
     train_all(jobs, workspace, store)
-
-
-def _named_after_runs() -> str:
-    return run_name(flow_run.flow_name or "", flow_run.parameters)
-
-
-def run_name(flow_name: str, given: dict[str, Any]) -> str:
-    """`sweep-shard mnist1d-cnn · 5 runs from onecycle 0.05 seed 3`."""
-    runs = given.get("runs")
-    if not runs:
-        seeds = given.get("seeds") or []
-        what = f"{given.get('scheduler')} seeds {', '.join(map(str, seeds))}"
-        return f"{flow_name} {given.get('task')} · {what}"
-    spec = RunRequest.model_validate(runs[0]).spec
-    return f"{flow_name} {spec.task} · {len(runs)} runs from {spec.describe()}"

@@ -120,7 +120,10 @@ def log_model(
                 registered_model_name=name,
             )
         data = _learned_from(tags)
-        mlflow.MlflowClient().log_inputs(run.info.run_id, datasets=[data])
+        client = mlflow.MlflowClient()
+        client.log_inputs(run.info.run_id, datasets=[data])
+        # the list of an experiment's runs tells them apart by their names alone
+        client.update_run(run.info.run_id, name=f"{name} version {info.registered_model_version}")
         mlflow.log_metrics(dict(figures), model_id=info.model_id)
     return int(info.registered_model_version)
 

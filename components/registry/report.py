@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from components.registry.models import weights_digest
 from components.registry.registration import model_name
 
 ARTIFACTS = "evaluation"  # the folder among the run's artifacts
+PAGE = "index.html"  # among them; it holds its figures
 
 
 def log_report(
@@ -42,3 +44,26 @@ def log_report(
             elif path.exists():
                 client.log_artifact(found.run_id, str(path), ARTIFACTS)
         return True
+
+
+def report_address(server: str, task: str, version: int) -> str | None:
+    """Where an MLflow server shows the report that `log_report` logged with a version.
+
+    Args:
+        server: its address, `http://…`.
+
+    Returns:
+        None if the version has no report.
+
+    Raises:
+        RegistryError: the server is unreachable, or has no such version.
+    """
+    path = f"{ARTIFACTS}/{PAGE}"
+    with connect(server) as client:
+        run_id = client.get_model_version(model_name(task), str(version)).run_id
+        if not run_id or path not in {one.path for one in client.list_artifacts(run_id, ARTIFACTS)}:
+            return None
+        experiment = client.get_run(run_id).info.experiment_id
+    shown = re.sub(r"//[^/@]*@", "//", server).rstrip("/")  # without its password
+    run = f"{shown}/#/experiments/{experiment}/runs/{run_id}"
+    return f"{run}/artifacts/{path}?workflowType=machine_learning"  # not among language models

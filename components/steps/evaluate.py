@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from components.evaluation.evaluate import evaluate, write_evaluation
 from components.evaluation.results import Evaluation
@@ -13,6 +13,7 @@ from components.registry.report import log_report
 from components.registry.tracking import log_sweep
 from components.runs.comparison import comparison
 from components.runs.job import Job
+from components.runs.progress import progress
 from components.settings import Settings
 from components.steps.results import read_fit, read_pilots, read_registration, read_validation
 from components.storage.workspace import Workspace, WorkspaceError
@@ -20,11 +21,18 @@ from components.training.history import History, HistoryError, read_history
 
 
 def work(settings: Settings, workspace: Workspace) -> None:
+    with progress(f"evaluate {settings.task}", 4) as advance:
+        _work(settings, workspace, lambda note: advance(1, note))
+
+
+def _work(settings: Settings, workspace: Workspace, done: Callable[[str], None]) -> None:
     task = settings.task
     compared = comparison(settings, workspace)
     sweep = compared.sweep
     runs = read_histories_of(compared.jobs, "lode train")
+    done("the LODE's predictions")
     trajectories = predict_held_out(workspace.lode(task), sweep)
+    done("the comparison")
     pilots = read_pilots(workspace.pilot_summary(task))
     found = evaluate(
         task,
@@ -39,7 +47,9 @@ def work(settings: Settings, workspace: Workspace) -> None:
         pilots=pilots if pilots.runs else None,
         trajectories=trajectories,
     )
+    done("the figures and the page")
     write_evaluation(found, sweep, runs, trajectories, workspace.reports(task))
+    done("logging the runs in MLflow")
     if workspace.registration(task).exists():
         try:
             log_in_registry(settings, workspace, found, runs)

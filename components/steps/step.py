@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 MINUTE, HOUR = 60, 3600
 # Deployments of prefect.yaml whose workers train.
-SWEEP_SHARD: Final = "sweep-shard/gpu"
-SCHEDULED_TRAINING: Final = "scheduled-training/gpu"
+SWEEP_SHARD: Final = "sweep-shard/sweep-on-gpu"
+SCHEDULED_TRAINING: Final = "scheduled-training/scheduled-on-gpu"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def test_prefect_writes_nothing_but_its_own_folder(demo: Any) -> None:
 
 def test_names_tell_runs_apart(demo: Any) -> None:
     [(flow_run, state)] = query(demo.root, "select name, state_name from flow_run")
-    assert (flow_run, state) == (f"pipeline {demo.task}", "Completed")
+    assert (flow_run, state) == (demo.task, "Completed")
     names = [name for (name,) in query(demo.root, "select name from task_run order by start_time")]
     assert names == [
         f"sweep {demo.task} · 4 runs",
@@ -51,21 +51,21 @@ def test_names_tell_runs_apart(demo: Any) -> None:
     ]
 
 
-def test_the_flow_run_shows_table_figure_and_validation(demo: Any) -> None:
+def test_the_flow_run_shows_result_figures_and_validation(demo: Any) -> None:
     found = query(demo.root, "select key, type, data from artifact where flow_run_id is not null")
-    data = {key: (kind, json.loads(text)) for key, kind, text in found}
-    kind, table = data[f"result-{demo.task}"]
-    rows = json.loads(table) if isinstance(table, str) else table
-    assert kind == "table"
-    by_name = {row["Scheduler"]: row for row in rows}
-    assert set(by_name) == {"LODE", "Constant", "OneCycle"}
+    assert {kind for _, kind, _ in found} == {"markdown"}
+    text = {key: json.loads(data) for key, _, data in found}
+    result = text[f"result-{demo.task}"]
     evaluation = json.loads((demo.root / "reports" / demo.task / "evaluation.json").read_text())
     mean = evaluation["schedulers"]["onecycle"]["test"]["mean"]
-    assert by_name["OneCycle"]["Test accuracy (%)"].startswith(f"{100 * mean:.2f} ± ")
-    kind, figure = data[f"learning-rate-{demo.task}"]
-    assert kind == "markdown" and "](data:image/svg+xml;base64," in figure
-    kind, text = data[f"validation-{demo.task}"]
-    assert kind == "markdown" and "4 of 4 runs accepted" in text
+    assert f"| OneCycle | 0.01 | {100 * mean:.2f} ± " in result
+    for row in ("LODE", "Constant"):
+        assert f"| {row} | " in result
+    assert "the best baseline" in result and f"reports/{demo.task}/index.html" in result
+    figures = text[f"figures-{demo.task}"]
+    drawn = list((demo.root / "reports" / demo.task / "figures").glob("*.svg"))
+    assert figures.count("](data:image/svg+xml;base64,") == len(drawn) > 5
+    assert "4 of 4 runs accepted" in text[f"validation-{demo.task}"]
 
 
 def test_a_second_time_nothing_is_computed_and_prefect_not_started(demo: Any) -> None:

@@ -28,7 +28,16 @@ from components.steps.trials import opened
 from components.training.history import History, read_histories, read_history, write_history
 from components.training.run import RunSpec
 
-from .production import PATIENCE, Production, ask, kill_session, serve, until
+from .production import (
+    PATIENCE,
+    ROOT,
+    Production,
+    ask,
+    clean_environment,
+    kill_session,
+    serve,
+    until,
+)
 
 TASK = "mnist1d-cnn"
 SCREENSHOTS = Path(os.environ.get("LODE_SCREENSHOTS", "build/screenshots"))
@@ -77,13 +86,12 @@ def completed(production: Production, run_id: str, seconds: float = PATIENCE) ->
     return run
 
 
-def test_a_flow_started_on_the_page_runs_on_workers(
-    production: Production, needs_system: Any
-) -> None:
+@pytest.fixture(scope="module")
+def page(needs_system: Any) -> Iterator[Any]:
+    """A page of a real browser."""
     from playwright.sync_api import sync_playwright
 
     browser_path = needs_system("chromium", "chromium")
-    deployment = ask(f"{production.api}/deployments/name/pipeline/on-demand")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -100,35 +108,158 @@ def test_a_flow_started_on_the_page_runs_on_workers(
         )
         page = browser.new_page(viewport={"width": 1300, "height": 1500})
         page.set_default_timeout(60_000)
-        page.goto(f"{production.prefect}/deployments/deployment/{deployment['id']}")
-        page.get_by_role("button", name="Run", exact=True).click()
-        page.get_by_text("Custom run").click()
-        page.get_by_text("Where runs are trained").wait_for()
-        described = page.get_by_text("N, optimizer updates of one run.")
-        number = page.locator(".p-label").filter(has=described).last
-        number.get_by_text("int", exact=True).click()
-        number.locator("input").fill("48")
-        page.screenshot(path=SCREENSHOTS / "form.png", full_page=True)
-        page.get_by_role("button", name="Submit").click()
-        [run] = until(
-            lambda: production.runs(deployment_id={"any_": [deployment["id"]]}), 60, "a flow run"
-        )
-        assert run["parameters"]["changes"]["updates"] == 48
-        completed(production, run["id"])
-        page.goto(f"{production.prefect}/runs/flow-run/{run['id']}")
-        page.get_by_text("Completed").first.wait_for()
-        page.wait_for_timeout(3000)  # the graph is drawn
-        page.screenshot(path=SCREENSHOTS / "flow-run.png", full_page=True)
-        page.get_by_text("Artifacts").first.click()
-        page.get_by_text(f"result-{TASK}").first.wait_for()
-        page.screenshot(path=SCREENSHOTS / "artifacts.png", full_page=True)
+        yield page
         browser.close()
+
+
+def seen(page: Any, name: str, *texts: str) -> None:
+    """The page says all of this, and is kept as a screenshot."""
+    for text in texts:
+        page.get_by_text(text).first.wait_for()
+    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def open_form(production: Production, page: Any, deployment: str) -> None:
+    found = ask(f"{production.api}/deployments/name/{deployment}")
+    page.goto(f"{production.prefect}/deployments/deployment/{found['id']}")
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Custom run").click()
+    page.get_by_text("Validate parameters").wait_for()
+
+
+def field(page: Any, description: str) -> Any:
+    """The input under a description."""
+    return page.locator(".p-label").filter(has=page.get_by_text(description)).last.locator("input")
+
+
+def submit(production: Production, page: Any) -> dict[str, Any]:
+    """Press the form's button; the flow run that comes of it."""
+    before = {run["id"] for run in production.runs()}
+    page.get_by_role("button", name="Submit").click()
+
+    def new() -> list[dict[str, Any]]:
+        runs = production.runs(deployment_id={"is_null_": False})
+        return [r for r in runs if r["id"] not in before and not r["auto_scheduled"]]
+
+    return dict(until(new, 60, "a flow run")[0])
+
+
+def test_a_flow_started_on_the_page_runs_on_workers(production: Production, page: Any) -> None:
+    open_form(production, page, "pipeline/on-demand")
+    seen(page, "form", "Where runs are trained", "From 10 to 100,000,000. In params.yaml: 40.")
+    seen(page, "form", "Peak learning rates", "0, or 20 and more", "In params.yaml: 0, 1.")
+    seen(page, "form", "Make it the champion, if it passes the gate")
+    field(page, "N, optimizer updates of one run.").fill("48")
+    page.locator(".flow-run-name-input input").fill("my first try")
+    run = submit(production, page)
+    assert run["parameters"]["changes"]["updates"] == 48
+    assert completed(production, run["id"])["name"] == "my first try"
+    page.goto(f"{production.prefect}/runs/flow-run/{run['id']}")
+    page.get_by_text("Completed").first.wait_for()
+    page.wait_for_timeout(3000)  # the graph is drawn
+    seen(page, "flow-run", "my first try", f"sweep {TASK}")
+    page.get_by_text("Artifacts").first.click()
+    seen(page, "artifacts", f"result-{TASK}", f"figures-{TASK}", f"validation-{TASK}")
     histories = swept(production, 48)
     assert len(histories) == 4 and {h.meta["updates"] for h in histories} == {48}
     pools = {r["work_pool_name"] for r in production.runs()}
     assert pools == {"cpu", "gpu"}, "the trainings should have been the gpu workers'"
     assert list(production.root.glob(f"trials/updates-48-*/reports/{TASK}/index.html"))
     assert not (production.root / f"reports/{TASK}").exists(), "a trial's report is no one else's"
+
+
+def artifact(production: Production, key: str) -> dict[str, Any]:
+    found = ask(f"{production.api}/artifacts/filter", {"artifacts": {"key": {"any_": [key]}}})
+    assert found, f"no artifact {key}"
+    return dict(found[0])
+
+
+def test_the_result_is_read_on_the_page_and_links_to_the_report(
+    production: Production, page: Any
+) -> None:
+    result = artifact(production, f"result-{TASK}")
+    page.goto(f"{production.prefect}/artifacts/artifact/{result['id']}")
+    seen(page, "result", "Test accuracy (%)", "OneCycle", "the best baseline", "LODE minus")
+    link = page.get_by_text("The report, on MLflow's page").get_attribute("href")
+    assert link.startswith(production.facts["mlflow"])
+    figures = artifact(production, f"figures-{TASK}")
+    page.goto(f"{production.prefect}/artifacts/artifact/{figures['id']}")
+    seen(page, "figures", "Learning rate over training", "Training loss")
+    page.goto(link)
+    report = page.frame_locator("iframe")
+    report.get_by_text("Learning-rate schedule evaluation").wait_for()
+    assert TASK in report.locator("h1").inner_text()
+    seen(page, "mlflow-report", "evaluation/index.html")
+
+
+def test_mlflows_pages(production: Production, page: Any) -> None:
+    mlflow = production.facts["mlflow"]
+    asked = {"filter": f"name = 'sweep-{TASK}'", "max_results": 1}
+    [sweep] = ask(f"{mlflow}/api/2.0/mlflow/experiments/search", asked)["experiments"]
+    number = sweep["experiment_id"]
+    page.goto(f"{mlflow}/#/experiments/{number}?workflowType=machine_learning")
+    seen(page, "mlflow-experiment", f"sweep-{TASK}", "onecycle 0.01 seed 0")
+    page.get_by_text("onecycle 0.01 seed 0").first.click()
+    seen(page, "mlflow-run", "onecycle 0.01 seed 0", "val_metric")
+    page.goto(f"{mlflow}/#/models/lode-{TASK}/versions/1")
+    seen(page, "mlflow-version", "Version 1", "Sets the learning rate of", "4 sweep runs")
+
+
+def test_the_form_of_impossible_values_and_the_run_that_ends_with_them(
+    production: Production, page: Any
+) -> None:
+    open_form(production, page, "pipeline/on-demand")
+    updates = field(page, "N, optimizer updates of one run.")
+    updates.fill("5")
+    page.get_by_role("button", name="Submit").click()
+    seen(page, "form-refused", "5 is less than the minimum of 10")
+    updates.fill("30")
+    field(page, "T, log points of one run").fill("31")
+    run = production.end_of(submit(production, page)["id"])
+    said = "points (31) must not exceed updates (30): there is at most one log point per update"
+    assert run["state_type"] == "FAILED" and run["name"] == f"{TASK} · updates 30, log points 31"
+    assert run["state"]["message"].endswith(f"training: {said}")
+    production.wait_for_log(run["id"], said)
+    assert "Traceback" not in production.log(run["id"])
+    page.goto(f"{production.prefect}/runs/flow-run/{run['id']}")
+    seen(page, "flow-run-failed", "Failed", "must not exceed updates (30)")
+
+
+def test_no_two_deployments_share_a_name_and_the_schedule_says_its_time_zone(
+    production: Production, page: Any
+) -> None:
+    page.goto(f"{production.prefect}/deployments")
+    seen(page, "deployments", "on-demand", "nightly", "sweep-on-gpu", "scheduled-on-gpu")
+    names = [one["name"] for one in ask(f"{production.api}/deployments/filter", {})]
+    assert len(set(names)) == len(names) == 4
+    nightly = ask(f"{production.api}/deployments/name/nightly-retraining/nightly")
+    page.goto(f"{production.prefect}/deployments/deployment/{nightly['id']}")
+    seen(page, "nightly", "02:00 Europe/Berlin")
+
+
+def test_deploying_anew_brings_the_form_up_to_date_and_takes_away_what_is_no_more(
+    production: Production,
+) -> None:
+    old = ask(f"{production.api}/deployments/name/pipeline/on-demand")
+    former = {"name": "gpu", "flow_id": old["flow_id"], "tags": ["lode"]}
+    ask(f"{production.api}/deployments/", former)
+    params = production.root / "params.yaml"
+    before = params.read_text()
+    params.write_text(before.replace("updates: 40", "updates: 44"))
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "flows.deploy", "--prefect-file", str(ROOT / "prefect.yaml")],
+            cwd=production.root,
+            env={**clean_environment(), "PREFECT_API_URL": production.api},
+            check=True,
+            timeout=200,
+        )
+    finally:
+        params.write_text(before)
+    found = ask(f"{production.api}/deployments/name/pipeline/on-demand")
+    fields = found["parameter_openapi_schema"]["definitions"]["Changes"]["properties"]
+    assert "In params.yaml: 44." in fields["updates"]["description"]
+    assert "gpu" not in {one["name"] for one in ask(f"{production.api}/deployments/filter", {})}
 
 
 def task_runs(production: Production, name: str) -> list[dict[str, Any]]:
@@ -345,6 +476,22 @@ def test_nights_promote_the_better_and_refuse_the_worse(production: Production) 
         production, "rollback", "--yes", "--why", "a test"
     )
     assert champion(production)["version"] == first
+
+
+def test_the_form_can_make_what_it_learns_the_champion(production: Production, page: Any) -> None:
+    open_form(production, page, "pipeline/on-demand")
+    field(page, "N, optimizer updates of one run.").fill("52")
+    page.get_by_role("switch").click()  # "Make it the champion" is the only one
+    run = submit(production, page)
+    assert run["parameters"]["promote"] is True
+    assert completed(production, run["id"])["name"] == f"{TASK} · updates 52"
+    production.wait_for_log(run["id"], "the gate: ")
+    night = artifact(production, f"night-{TASK}")
+    assert night["flow_run_id"] == run["id"]
+    decided = champion(production) if "promoted" in night["data"] else None
+    assert decided is None or decided["version"] in night["data"]
+    page.goto(f"{production.prefect}/artifacts/artifact/{night['id']}")
+    seen(page, "decision", f"lode-{TASK} version")
 
 
 def listening(pids: set[int]) -> set[str]:

@@ -22,7 +22,17 @@ from components.evaluation.results import (
     ValidationReport,
 )
 from components.evaluation.statistics import PairedDifference, Summary
-from flows.artifacts import SHOWN_BAD_RUNS, data_url, result_description, validation_summary
+from components.settings import Settings
+from components.storage.workspace import Workspace
+from flows.artifacts import (
+    SHOWN_BAD_RUNS,
+    data_url,
+    figures,
+    in_short,
+    result,
+    validation_summary,
+    where_the_report_is,
+)
 
 NOTHING = Summary(None, None, 0)
 
@@ -63,22 +73,35 @@ def evaluation() -> Evaluation:
     )
 
 
-def test_the_result_is_the_pages_rows_with_gaps_as_dashes(evaluation: Evaluation) -> None:
-    lode, constant = result_table(evaluation).records()
-    assert lode["Scheduler"] == "LODE" and lode["Peak lr"] == "–"
-    assert constant["Test accuracy (%)"] == "50.00 ± 10.00"
-    assert constant["Seconds per epoch"] == constant["Cost"] == "–"
-
-
-def test_its_description_says_what_came_out_and_where_the_report_is(
+def test_the_result_says_what_came_out_in_words_and_in_the_terminals_table(
     evaluation: Evaluation,
 ) -> None:
-    text = result_description(evaluation, Path("reports/digits-mlp/index.html"))
-    about, headline, table = text.split("\n\n")
-    assert "accuracy of digits-mlp on 2 fresh seeds. Report: reports/digits-mlp" in about
-    assert headline.startswith("LODE and Constant (peak lr 0.01)")
+    text = result(evaluation, "[The report](http://127.0.0.1:5000/x)")
+    verdict, *rest = text.split("\n\n")
+    assert verdict.startswith("**LODE and Constant (peak lr 0.01)")
+    assert "[The report](http://127.0.0.1:5000/x)" in rest
+    assert result_table(evaluation).markdown() in rest
+    assert "| Constant | 0.01 | 50.00 ± 10.00 |" in text
     row = "| Constant (best on validation) | +2.00 | −1.00 to +5.00 | 0.12 | 2 |"
-    assert table.splitlines()[-1] == row
+    assert row in text
+    assert in_short(evaluation) == "LODE: not told apart from Constant, the best baseline."
+
+
+def test_every_figure_that_was_drawn_is_shown_with_its_caption(
+    evaluation: Evaluation, tmp_path: Path
+) -> None:
+    for name in ("learning_rates", "test"):
+        (tmp_path / f"{name}.svg").write_text(f"<svg>{name}</svg>")
+    text = figures(evaluation, tmp_path)
+    assert text.count("](data:image/svg+xml;base64,") == 2
+    assert text.startswith("## Learning rate over training\n\n![")
+    assert "Constant is the best baseline" in text and "Training loss" not in text
+
+
+def test_without_a_server_the_reports_path_is_said(tmp_path: Path) -> None:
+    settings = Settings(task="digits-mlp")
+    said = where_the_report_is(settings, Workspace(tmp_path))
+    assert said == f"On the worker's machine: `{tmp_path}/reports/digits-mlp/index.html`"
 
 
 def test_the_validation_summary_names_quarantined_runs() -> None:

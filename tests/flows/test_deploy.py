@@ -66,3 +66,17 @@ def test_every_deployment_is_a_flow_on_a_pool_and_is_watched(deployment: dict[st
         SCHEDULED_TRAINING,
     }
     assert f"{flow.name}/{deployment['name']}" in asked_for and len(DEPLOYMENTS) == len(asked_for)
+
+
+def test_the_schedules_name_is_its_time_and_zone() -> None:
+    for deployment in DEPLOYMENTS:
+        for schedule in deployment.get("schedules", []):
+            minute, hour, *rest = schedule["cron"].split()
+            assert rest == ["*", "*", "*"]
+            said = f"every day at {int(hour):02}:{int(minute):02} {schedule['timezone']}"
+            assert schedule["slug"] == said
+
+
+def test_no_two_deployments_have_one_name() -> None:
+    names = [deployment["name"] for deployment in DEPLOYMENTS]
+    assert len(set(names)) == len(names)

@@ -52,7 +52,7 @@ def test_shards_hold_every_job_once_and_are_even(jobs: int, size: int) -> None:
 def test_local_needs_nobody(make: Any) -> None:
     from flows.fan_out import elsewhere
 
-    assert elsewhere(*make("local"), "sweep-shard/gpu") is None
+    assert elsewhere(*make("local"), "sweep-shard/sweep-on-gpu") is None
 
 
 class Shards:
@@ -89,7 +89,7 @@ def run_with(shards: Shards, jobs: list[Job], workspace: Workspace, monkeypatch:
 
     @flow
     def parent() -> Any:
-        run_all = fan_out.over_workers(workspace, "sweep-shard/gpu", 2)
+        run_all = fan_out.over_workers(workspace, "sweep-shard/sweep-on-gpu", 2)
         return run_all(jobs, on_history=lambda job, history: told.append(history.run_id))
 
     histories = parent()
@@ -162,7 +162,7 @@ def test_without_deployments_it_says_what_to_do(jobs: tuple[list[Job], Workspace
 
     @flow
     def parent() -> None:
-        fan_out.over_workers(workspace, "sweep-shard/gpu", 2)(todo)
+        fan_out.over_workers(workspace, "sweep-shard/sweep-on-gpu", 2)(todo)
 
     with pytest.raises(fan_out.FanOutError, match="make deploy"):
         parent()
@@ -184,7 +184,7 @@ def test_a_dask_cluster_trains_the_same_bits(
 
     @flow
     def parent() -> Any:
-        run_all = fan_out.elsewhere(settings, workspace, "sweep-shard/gpu")
+        run_all = fan_out.elsewhere(settings, workspace, "sweep-shard/sweep-on-gpu")
         assert run_all is not None
         return run_all(todo)
 

@@ -43,14 +43,15 @@ def test_every_field_of_the_form_reaches_the_settings() -> None:
         sweep_seeds=[7, 8],
         fresh_seeds=[200, 201],
         pilots=40,
-        others={"sweep.peak_lrs": [0.3]},
+        peak_lrs=[0.3],
+        others={"lode.fit.updates": 77},
     )
     settings, _ = read(ROOT / "params.yaml", "digits-mlp", changes.overrides())
     assert settings.task == "digits-mlp" and settings.execution.mode == "workers"
     assert settings.lode.controller == "paper" and settings.pilots.runs == 40
     assert (settings.training.updates, settings.training.points) == (77, 11)
     assert settings.sweep.seeds == [7, 8] and settings.evaluation.seeds == [200, 201]
-    assert settings.sweep.peak_lrs == [0.3]
+    assert settings.sweep.peak_lrs == [0.3] and settings.lode.fit.updates == 77
 
 
 def test_the_form_shows_the_fields_in_their_order() -> None:

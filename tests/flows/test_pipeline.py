@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,92 @@ def test_a_killed_worker_does_not_end_the_flow_and_bad_data_does(
     with pytest.raises(ValidationError, match="bad rows"):
         one_step()
     assert len(calls) == 1
+
+
+@pytest.mark.slow
+def test_an_impossible_value_ends_the_run_with_its_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.parameters import Changes
+    from flows.pipeline import pipeline
+
+    (tmp_path / "params.yaml").write_text("task: digits-mlp\n")
+    monkeypatch.chdir(tmp_path)
+    message = (
+        "params.yaml: training: points (60) must not exceed updates (50): there is at most one log "
+        "point per update"
+    )
+    state: Any = pipeline(changes=Changes(updates=50, points=60), return_state=True)
+    assert state.is_failed() and state.message == message
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+    assert run.name == "digits-mlp · updates 50, log points 60"
+    assert run.state is not None and run.state.message == message
+    with pytest.raises(SettingsError, match="must not exceed updates"):  # for who calls it
+        pipeline(changes=Changes(updates=50, points=60))
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.slow
+def test_what_stops_a_step_is_said_without_a_traceback_and_a_fault_of_ours_with_one(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from flows import pipeline, said
+
+    sweep = pipeline.sweep.with_options(retries=0)
+
+    @said.flow(name="one-step", run_name=lambda: "one step")
+    def one_step() -> None:
+        sweep(settings, Workspace(tmp_path))
+
+    work, _ = fail_times(9, WorkspaceError("the disk is full: free some"))
+    monkeypatch.setattr(sweep_module, "work", work)
+    state: Any = one_step(return_state=True)
+    assert state.is_failed() and state.message == "the disk is full: free some"
+    assert not [record for record in caplog.records if record.exc_info]
+    assert "the disk is full: free some" in caplog.messages
+
+    work, _ = fail_times(9, KeyError("ours"))
+    monkeypatch.setattr(sweep_module, "work", work)
+    state = one_step(return_state=True)
+    assert state.is_failed() and "KeyError" in state.message
+    assert [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.slow
+def test_a_step_says_again_and_again_how_far_it_is(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import functools
+
+    from prefect import flow
+
+    from components.runs.progress import progress, reporting
+    from flows import pipeline, step_task
+
+    monkeypatch.setattr(step_task, "reporting", functools.partial(reporting, every=0.01))
+
+    def work(settings: Settings, workspace: Workspace, run_all: object) -> Trained:
+        with progress("sweep", 100) as advance:
+            advance(40, "onecycle 0.05 seed 3")
+            until = time.monotonic() + 30
+            while time.monotonic() < until and "40 of 100" not in caplog.text:
+                time.sleep(0.01)
+        return Trained(1, 0, 1)
+
+    monkeypatch.setattr(sweep_module, "work", work)
+
+    @flow
+    def one_step() -> None:
+        pipeline.sweep(settings, Workspace(tmp_path))
+
+    one_step()
+    assert "sweep mnist1d-cnn · 100 runs: 40 of 100, " in caplog.text

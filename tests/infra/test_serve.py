@@ -123,10 +123,10 @@ def test_a_flow_run_shows_in_both(serving: tuple[Path, dict[str, Any]]) -> None:
 
     completed = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}  # nights are scheduled
     [run] = ask(f"{urls['prefect']}/api/flow_runs/filter", completed)
-    assert run["name"].startswith(f"pipeline {TASK}") and run["state_type"] == "COMPLETED"
+    assert run["name"] == TASK and run["state_type"] == "COMPLETED"
     artifacts = ask(f"{urls['prefect']}/api/artifacts/filter", {})
     assert {a["key"] for a in artifacts if a["flow_run_id"] == run["id"]} == {
-        f"{kind}-{TASK}" for kind in ("result", "learning-rate", "validation")
+        f"{kind}-{TASK}" for kind in ("result", "figures", "validation")
     }
     api = f"{urls['mlflow']}/api/2.0/mlflow"
     alias = ask(f"{api}/registered-models/alias?name=lode-{TASK}&alias=champion")

@@ -8,7 +8,7 @@ from components.lode.model import LODE
 from components.registry.connection import connect
 from components.registry.models import register
 from components.registry.promotion import list_versions
-from components.registry.report import log_report
+from components.registry.report import log_report, report_address
 
 TASK = "mnist1d-cnn"
 
@@ -43,5 +43,17 @@ def test_figures_and_files_are_with_the_version(
         assert run.data.metrics["test_metric"] == 0.71
         listed = {one.path for one in client.list_artifacts(version.run_id, "evaluation")}
         assert listed == {"evaluation/figures", "evaluation/index.html"}
+        assert run.info.run_name == f"lode-{TASK} version {version.version}"
+    address = report_address(tracking_uri, TASK, version.version)
+    assert address is not None
+    assert f"/runs/{version.run_id}/artifacts/evaluation/index.html?" in address
     (found,) = list_versions(TASK, tracking_uri=tracking_uri)
     assert found.tags["test_metric"] == "0.7100"
+    unreported = register(
+        tmp_path / "other",
+        task=TASK,
+        tags={},
+        tracking_uri=tracking_uri,
+        artifact_root=tmp_path / "art",
+    )
+    assert report_address(tracking_uri, TASK, unreported.version) is None
