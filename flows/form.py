@@ -49,7 +49,7 @@ def form(flow: Flow[..., Any], settings: Settings | None) -> dict[str, Any]:
         field["title"] = _title(name, hints[name])
         field["description"] = _sentence(field.get("description", ""))
         limits = TypeAdapter(hints[name]).json_schema(schema_generator=_WithRanges)
-        if "$defs" not in limits:
+        if "$defs" not in limits and "properties" not in limits:  # else fields of its own
             _limit(field, _plain(limits))
     if "task" in schema["properties"] and settings is not None:
         _say_present(schema["properties"]["task"], settings.task)
