@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.evaluation.figures import figure_path
 from components.evaluation.result_tables import result_table
 from components.evaluation.results import (
     SCHEMA_VERSION,
@@ -91,7 +92,7 @@ def test_every_figure_that_was_drawn_is_shown_with_its_caption(
     evaluation: Evaluation, tmp_path: Path
 ) -> None:
     for name in ("learning_rates", "test"):
-        (tmp_path / f"{name}.svg").write_text(f"<svg>{name}</svg>")
+        figure_path(tmp_path, name).write_text(f"<svg>{name}</svg>")
     text = figures(evaluation, tmp_path)
     assert text.count("](data:image/svg+xml;base64,") == 2
     assert text.startswith("## Learning rate over training\n\n![")

@@ -199,14 +199,13 @@ def test_a_step_says_again_and_again_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    import functools
-
     from prefect import flow
 
-    from components.runs.progress import progress, reporting
-    from flows import pipeline, step_task
+    from components.runs import progress as module
+    from components.runs.progress import progress
+    from flows import pipeline
 
-    monkeypatch.setattr(step_task, "reporting", functools.partial(reporting, every=0.01))
+    monkeypatch.setattr(module, "EVERY_S", 0.01)
 
     def work(settings: Settings, workspace: Workspace, run_all: object) -> Trained:
         with progress("sweep", 100) as advance:
@@ -223,4 +222,4 @@ def test_a_step_says_again_and_again_how_far_it_is(
         pipeline.sweep(settings, Workspace(tmp_path))
 
     one_step()
-    assert "sweep mnist1d-cnn · 100 runs: 40 of 100, " in caplog.text
+    assert "sweep mnist1d-cnn · 100 runs: 40 of 100; onecycle 0.05 seed 3" in caplog.text

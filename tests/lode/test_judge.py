@@ -17,10 +17,8 @@ from hypothesis import strategies as st
 
 from components.lode.errors import LODEError
 from components.lode.judge import (
-    CONFIG,
     FAR,
     SPEED,
-    WEIGHTS,
     Judge,
     JudgeConfig,
     Scales,
@@ -28,6 +26,7 @@ from components.lode.judge import (
     held,
     means,
 )
+from components.lode.names import JUDGE_CONFIG, JUDGE_WEIGHTS
 from components.lode.opening import Opening
 
 SCALES = Scales(0.001, 0.1, -0.01, 1.05, 0.05, (-3.0, 1.0), (-0.5, 1.0), (0.8, 0.7))
@@ -269,13 +268,16 @@ def test_what_is_saved_is_loaded_bit_for_bit_and_draws_nothing(tmp_path: Path) -
     assert torch.equal(torch.random.get_rng_state(), state)
     assert loaded.config == judge.config and not loaded.training
     assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in judge.state_dict().items())
-    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS, CONFIG}
-    before = (tmp_path / CONFIG).read_bytes(), (tmp_path / WEIGHTS).read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {JUDGE_WEIGHTS, JUDGE_CONFIG}
+    before = (tmp_path / JUDGE_CONFIG).read_bytes(), (tmp_path / JUDGE_WEIGHTS).read_bytes()
     loaded.save(tmp_path)
-    assert ((tmp_path / CONFIG).read_bytes(), (tmp_path / WEIGHTS).read_bytes()) == before
+    assert (
+        (tmp_path / JUDGE_CONFIG).read_bytes(),
+        (tmp_path / JUDGE_WEIGHTS).read_bytes(),
+    ) == before
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
+@pytest.mark.parametrize("name", [JUDGE_WEIGHTS, JUDGE_CONFIG])
 def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
     save(tmp_path)
     (tmp_path / name).unlink()
@@ -283,7 +285,7 @@ def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
         Judge.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, CONFIG])
+@pytest.mark.parametrize("name", [JUDGE_WEIGHTS, JUDGE_CONFIG])
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", None])
 def test_a_damaged_file_is_told(tmp_path: Path, name: str, content: bytes | None) -> None:
     save(tmp_path)
@@ -296,15 +298,15 @@ def test_a_damaged_file_is_told(tmp_path: Path, name: str, content: bytes | None
 def test_weights_of_another_fit_are_told(tmp_path: Path) -> None:
     save(tmp_path)
     make(seed=1).float().save(tmp_path / "other")
-    (tmp_path / "other" / WEIGHTS).replace(tmp_path / WEIGHTS)
-    with pytest.raises(LODEError, match=rf"{WEIGHTS}: .*not of the same fit"):
+    (tmp_path / "other" / JUDGE_WEIGHTS).replace(tmp_path / JUDGE_WEIGHTS)
+    with pytest.raises(LODEError, match=rf"{JUDGE_WEIGHTS}: .*not of the same fit"):
         Judge.load(tmp_path)
 
 
 def test_another_format_is_told(tmp_path: Path) -> None:
     save(tmp_path)
-    raw = json.loads((tmp_path / CONFIG).read_text())
-    (tmp_path / CONFIG).write_text(json.dumps(raw | {"format": 99}))
+    raw = json.loads((tmp_path / JUDGE_CONFIG).read_text())
+    (tmp_path / JUDGE_CONFIG).write_text(json.dumps(raw | {"format": 99}))
     with pytest.raises(LODEError, match="format 99, this version reads 1 and 2"):
         Judge.load(tmp_path)
 
@@ -320,8 +322,8 @@ def test_another_format_is_told(tmp_path: Path) -> None:
 )
 def test_a_config_of_another_kind_is_told(tmp_path: Path, spoil: Callable[[Any], Any]) -> None:
     save(tmp_path)
-    raw = json.loads((tmp_path / CONFIG).read_text())
-    (tmp_path / CONFIG).write_text(json.dumps(spoil(raw)))
+    raw = json.loads((tmp_path / JUDGE_CONFIG).read_text())
+    (tmp_path / JUDGE_CONFIG).write_text(json.dumps(spoil(raw)))
     with pytest.raises(LODEError, match="run `lode fit`"):
         Judge.load(tmp_path)
 
@@ -331,7 +333,7 @@ def test_the_file_names_the_openings_two_forms(tmp_path: Path) -> None:
     judge = make().float()
     judge.config = replace(judge.config, opening=Opening((0.1, 0.05), ("cosine", 0.1)), histories=7)
     judge.save(tmp_path)
-    raw = json.loads((tmp_path / CONFIG).read_text())
+    raw = json.loads((tmp_path / JUDGE_CONFIG).read_text())
     assert (raw["plan"], raw["schedule"]) == ([0.1, 0.05], ["cosine", 0.1])
     names = "error format hidden histories members plan scales schedule seal weights_sha256"
     assert sorted(raw) == [*names.split(), "width"]

@@ -186,7 +186,7 @@ def test_killed_again_and_again_it_ends_with_the_same_decision(
     bring(new_runs(workspace, 7)[6:], workspace)  # comes after the night began: the next one's
     weights = (workspace.challenger(TASK) / "lode.safetensors").stat().st_mtime_ns
 
-    for place in ("registry.promotion.make_champion", "retraining.decision.write_record"):
+    for place in ("registry.challenger.make_champion", "retraining.decision.write_record"):
         with monkeypatch.context() as patch:
 
             def die(*_: Any, **__: Any) -> None:
