@@ -26,7 +26,7 @@ LONG = {"training__updates": 20_000, "pilots__runs": 0, "baselines__schedulers":
 def interrupt(folder: Path, command: tuple[str, ...], after: str, wait: float) -> tuple[int, str]:
     """Start a command, wait for a line that has `after` and some seconds, press Ctrl-C."""
     process = subprocess.Popen(
-        ["env", "--default-signal=INT", sys.executable, *command]  # a background job ignores it,
+        ["env", "--default-signal=INT", sys.executable, *command],  # a background job ignores it
         cwd=folder,
         env={k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")},
         stdout=subprocess.PIPE,
