@@ -53,7 +53,7 @@ def interrupt(folder: Path, command: tuple[str, ...], after: str, wait: float) -
 # While Prefect is imported, while its server starts, while the fork server imports, while training.
 @pytest.mark.parametrize(
     ("after", "wait"),
-    [("running under", 0.5), ("running under", 5), ("sweep digits-mlp: 0", 0.5), ("sweep ", 12)],
+    [("running under", 0.5), ("running under", 5), ("8 runs: 0 of 8", 0.5), ("sweep ", 12)],
 )
 def test_the_demo_ends_without_a_traceback(after: str, wait: float, tmp_path: Path) -> None:
     write_params(tmp_path, **LONG)
@@ -72,6 +72,6 @@ def test_the_demo_ends_without_a_traceback(after: str, wait: float, tmp_path: Pa
 
 def test_so_does_a_step(tmp_path: Path) -> None:
     write_params(tmp_path, **LONG)
-    code, said = interrupt(tmp_path, SWEEP, "sweep digits-mlp: 0", 8)
+    code, said = interrupt(tmp_path, SWEEP, "8 runs: 0 of 8", 8)
     assert code == 130 and said.splitlines()[-1].startswith("stopped; finished runs are kept")
     assert "Traceback" not in said
