@@ -72,6 +72,6 @@ def test_the_demo_ends_without_a_traceback(after: str, wait: float, tmp_path: Pa
 
 def test_so_does_a_step(tmp_path: Path) -> None:
     write_params(tmp_path, **LONG)
-    code, said = interrupt(tmp_path, SWEEP, "8 runs: 0 of 8", 8)
+    code, said = interrupt(tmp_path, SWEEP, "sweep digits-mlp: 0", 8)
     assert code == 130 and said.splitlines()[-1].startswith("stopped; finished runs are kept")
     assert "Traceback" not in said
