@@ -67,7 +67,7 @@ def test_a_sweep_is_the_papers_unless_told_otherwise() -> None:
         ("training.updates", "1000", "training.updates = '1000'"),
         ("training.updates", True, "training.updates = True"),
         ("training.updates", 1000.0, "training.updates = 1000.0"),
-        ("training.points", 2000, "points (2000) must not exceed updates (1000)"),
+        ("training.points", 2000, "points (2000) must not exceed updates (500)"),
         ("training.device", "gpu", "training.device = 'gpu'"),
         ("lode.scheduler.mu", 101, "lode.scheduler.mu = 101 must not exceed"),
         ("lode.scheduler.horizon", 101, "horizon"),

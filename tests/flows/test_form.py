@@ -32,7 +32,7 @@ def test_every_field_says_what_params_yaml_has(settings: Settings) -> None:
     assert fields["peak_lrs"]["description"].endswith(
         "In params.yaml: 0.001, 0.005, 0.01, 0.05, 0.1."
     )
-    assert fields["fresh_seeds"]["description"].endswith("In params.yaml: 100–109.")
+    assert fields["fresh_seeds"]["description"].endswith("In params.yaml: 100–119.")
     assert fields["pilots"]["description"].endswith("In params.yaml: empty.")
     assert fields["execution"]["description"].endswith("In params.yaml: local.")
     assert schema["properties"]["task"]["description"].endswith("In params.yaml: mnist1d-cnn.")
