@@ -85,8 +85,8 @@ def test_names_count_what_is_done(settings: Settings, tmp_path: Path) -> None:
         "fit": f"fit mnist1d-cnn · {settings.lode.fit.updates} updates",
         "register": "register mnist1d-cnn",
         "baselines": "baselines mnist1d-cnn · 0 schedulers",
-        "train": "train mnist1d-cnn · 50 runs",
-        "evaluate": "evaluate mnist1d-cnn · 10 seeds",
+        "train": "train mnist1d-cnn · 100 runs",
+        "evaluate": "evaluate mnist1d-cnn · 20 seeds",
     }
 
 
