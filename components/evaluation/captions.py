@@ -60,7 +60,7 @@ def _of_runs(evaluation: Evaluation) -> dict[str, Caption]:
     best, n = label(evaluation.best_baseline), len(evaluation.setup.seeds)
     metric = evaluation.shown
     tests = "; ".join(
-        f"{label(row)} {metric.mean(evaluation.schedulers[row].test)}{metric.sign}"
+        f"{label(row)} {metric.mean(evaluation.schedulers[row].test)}{metric.unit}"
         for row in ranked(evaluation)
     )
     return {

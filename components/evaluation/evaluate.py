@@ -111,6 +111,7 @@ def evaluate(
         task=task,
         metric=metric.name,
         percent=metric.percent,
+        lower=metric.lower,
         setup=_setup(used[0], seeds),
         best_baseline=best,
         schedulers=entries,

@@ -176,8 +176,13 @@ def curves(
             axes.set_ylabel(shown.axis("validation"))
             # the first quarter's climb would flatten the differences that matter
             bottom, top = axes.get_ylim()
+            bottom, top = (
+                (bottom, max(late, default=top))
+                if shown.lower
+                else (min(late, default=bottom), top)
+            )
             lowest, highest = (0.0, 100.0) if shown.percent else (-np.inf, np.inf)
-            axes.set_ylim(max(lowest, min(late, default=bottom)), min(highest, top))
+            axes.set_ylim(max(lowest, bottom), min(highest, top))
         else:
             axes.set_ylabel("training loss")
             axes.set_yscale("log")
@@ -285,7 +290,9 @@ def histories_over_training(histories: Sequence[History], path: Path) -> None:
     with figure(path, WIDE, 6.0, nrows=3, sharex=True) as all_axes:
         for axes, (column, name, scale) in zip(all_axes, panels, strict=True):
             for history in histories:
-                axes.plot(progress(history), history.points[column], label=history.describe())
+                sign = history.metric_sign if column == "val_metric" else 1
+                values = sign * history.points[column]
+                axes.plot(progress(history), values, label=history.describe())
             axes.set_ylabel(name)
             if scale:
                 axes.set_yscale(scale)

@@ -91,7 +91,7 @@ def _collapsed(entries: dict[str, SchedulerEntry], metric: Metric) -> Iterator[s
             continue
         much = COLLAPSE if metric.percent else COLLAPSE_OF_VALUE * max(abs(best), abs(last))
         if best - last > much:
-            low, high = (f"{metric.value(value, 1)}{metric.sign}" for value in (last, best))
+            low, high = (f"{metric.value(value, 1)}{metric.unit}" for value in (last, best))
             yield (
                 f"The {label(row)} runs end at {low} validation {metric.name}, far below the "
                 f"{high} of their best points, whose weights the table reports."

@@ -280,7 +280,8 @@ class Evaluation:
     """What evaluation.json holds: LODE compared with baselines on fresh seeds.
 
     Attributes:
-        metric, percent: what the metric is called, and whether it is a share shown in per cent.
+        metric, percent, lower: what the metric is called, whether it is a share shown in per cent,
+            and whether less of it is better (numbers here are then its negative).
         best_baseline: the row, finer search aside, whose configuration validated best.
         schedulers: by row, the LODE last.
         comparisons: paired differences of the test metric, `first - second`, by first and second
@@ -304,8 +305,9 @@ class Evaluation:
     pilots: PilotResult | None = None
     trajectories: TrajectoryEntry | None = None
     percent: bool = True
+    lower: bool = False
 
     @property
     def shown(self) -> Metric:
         """How the metric is called and written."""
-        return Metric(self.metric, self.percent)
+        return Metric(self.metric, self.percent, self.lower)

@@ -82,7 +82,8 @@ def _cell(
 
     lost = f"\n{of.diverged} diverged" if of.diverged else ""
     mean = of.validation.mean or 0.0
-    value = f"{100 * mean:.1f}" if metric.percent else f"{mean:.3g}".replace("-", MINUS)
+    drawn = metric.factor * mean
+    value = f"{drawn:.1f}" if metric.percent else f"{drawn:.3g}".replace("-", MINUS)
     axes.text(
         column + 0.5,
         row + 0.5,
@@ -109,7 +110,7 @@ def _sampled(configurations: Sequence[SweptConfiguration], path: Path, metric: M
             axes.errorbar(
                 [c.peak_lr for c in own],
                 [metric.factor * (c.validation.mean or 0) for c in own],
-                [metric.factor * (c.validation.std or 0) for c in own],
+                [metric.scale * (c.validation.std or 0) for c in own],
                 linestyle="none",
                 marker="os^DvPX"[i % 7],
                 markersize=5,

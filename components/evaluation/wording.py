@@ -29,7 +29,7 @@ def headline(evaluation: Evaluation) -> str:
     if difference.mean is None:
         return f"LODE and {name} have no seed in common that both completed: no comparison."
     metric = evaluation.shown
-    means = f"{metric.mean(entry.test)} against {metric.mean(reference.test)}{metric.sign}"
+    means = f"{metric.mean(entry.test)} against {metric.mean(reference.test)}{metric.unit}"
     means += f" test {metric.name}"
     evidence = f"{_evidence(difference, metric)}, n = {difference.n} seeds"
     decided = verdict(evaluation)
@@ -130,8 +130,8 @@ def _rank(found: RankEntry, among: str, metric: Metric) -> str:
     return (
         f"Shown the first 5 % of each of {found.of} {among}, it picks "
         f"{place(found.rank)}: final validation {metric.name} "
-        f"{metric.value(found.metric)}{metric.sign}, the best run's "
-        f"{metric.value(found.best)}{metric.sign}."
+        f"{metric.value(found.metric)}{metric.unit}, the best run's "
+        f"{metric.value(found.best)}{metric.unit}."
     )
 
 

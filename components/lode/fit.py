@@ -96,6 +96,7 @@ def fit(
         updates=int(histories[0].meta["updates"]),
         **asdict(architecture),
         task=histories[0].meta["task"],
+        metric_goal=histories[0].meta.get("metric_goal") or "maximize",
         histories_digest=digest([*histories, *pilots]),
         initial_schedule=initial_schedule(histories),
     )

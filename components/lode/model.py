@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class LODEConfig(Architecture):
             little that its neighbours don't, and the encoder reads one after the other.
         reads_slope: the encoder is told how fast the learning rate changes, too.
         task: the task it was fitted on.
+        metric_goal: `minimize` where the histories hold the metric's negative.
         histories_digest: `training.history.digest` of what it saw.
         initial_schedule: T learning rates of the best configuration fitted, one per log interval.
         fit: settings and results of the fit, JSON-able.
@@ -54,6 +55,7 @@ class LODEConfig(Architecture):
     most_read: int = 25
     reads_slope: bool = True
     task: str = ""
+    metric_goal: Literal["maximize", "minimize"] = "maximize"
     histories_digest: str = ""
     initial_schedule: tuple[Annotated[float, Ge(0)], ...] = ()
     fit: dict[str, Any] = field(default_factory=dict, compare=False)
@@ -68,6 +70,11 @@ class LODEConfig(Architecture):
         for name in ("latent", "hidden", "solver_steps", "most_read", "points"):
             if getattr(self, name) < 1:
                 raise LODEError(f"{name} = {getattr(self, name)} must be at least 1")
+
+    @property
+    def metric_sign(self) -> float:
+        """From the metric as a user logs it to what histories hold, and back."""
+        return -1.0 if self.metric_goal == "minimize" else 1.0
 
     @property
     def opening(self) -> Opening:

@@ -32,7 +32,7 @@ class About:
         if self.metric is None:
             return "as the histories have it; higher is better"
         unit = "a share from 0 to 1, not per cent" if self.metric.percent else "in its own unit"
-        return f"{self.metric.name}, {unit}; higher is better"
+        return f"{self.metric.name}, {unit}; {self.metric.better}"
 
 
 def figures_of(lode: LODE, folder: Path) -> dict[str, float]:

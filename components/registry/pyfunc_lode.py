@@ -73,6 +73,7 @@ class LODEModel(PythonModel):
         judge = importlib.import_module(f"{package}.lode.judge")
         judged = (folder / judge.JUDGE_CONFIG).exists()
         self._judge = judge.Judge.load(folder) if judged else None
+        self._sign = self._lode.config.metric_sign
         self._runs = _Runs()
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
@@ -84,6 +85,7 @@ class LODEModel(PythonModel):
         _check_values(table, self._percent)
         now = _latest(table, points, mu)
         seen = table.set_index("point")[list(SERIES)]
+        seen["val_metric"] *= self._sign  # a loss is small where it is good
         # Not observed: the plan goes on, as after observations that are not finite.
         history = seen.reindex(range(1, now + 1)).to_numpy(np.float64)
         try:

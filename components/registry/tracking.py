@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RUN_ID = "lode.run_id"  # the tag that says which history an MLflow run holds
 PARAMS = ("task", "scheduler", "peak_lr", "seed", "updates", "points", "device")
 SUMMARY = ("test_metric", "best_val_metric", "seconds_per_epoch")
+METRICS = ("val_metric", "test_metric", "best_val_metric")
 _BATCH = 1000  # MLflow's limit of metrics per call
 _PAGE = 1000
 
@@ -112,15 +113,17 @@ def _metrics(history: History, started_ms: int) -> list[Metric]:
         for seconds in points["elapsed_s"]
     ]
     metric = mlflow.entities.Metric
+    sign = {name: history.metric_sign for name in METRICS}  # as people know them
     metrics = [
-        metric(name, float(value), time, step)
+        metric(name, sign.get(name, 1) * float(value), time, step)
         for name in SERIES
         for value, time, step in zip(points[name], times, steps, strict=True)
     ]
     last, end = (steps[-1], times[-1]) if steps else (0, started_ms)
     for name in SUMMARY:
         if history.meta.get(name) is not None:
-            metrics.append(metric(name, float(history.meta[name]), end, last))
+            value = sign.get(name, 1) * float(history.meta[name])
+            metrics.append(metric(name, value, end, last))
     return metrics
 
 

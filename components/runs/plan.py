@@ -143,8 +143,9 @@ def missing(jobs: list[Job]) -> int:
 
 def note(history: History) -> str:
     """`onecycle 0.05 seed 3: 0.9321`, for progress bars and logs."""
-    best = history.meta["best_val_metric"]
-    return f"{history.describe()}: " + (f"{best:.4f}" if best is not None else "diverged")
+    best = history.meta.get("best_val_metric")
+    shown = "diverged" if best is None else f"{history.metric_sign * best:.4f}"
+    return f"{history.describe()}: {shown}"
 
 
 def _population_job(template: Job, settings: Settings, peak_lr: float | None, seed: int) -> Job:

@@ -37,7 +37,11 @@ def single_run(
     with progress(f"{settings.task} {job.spec.describe()}", settings.training.points) as advance:
         history = execute_and_keep(job, lambda row: advance(1, _note(row)))
     test = history.meta["test_metric"]
-    result = f"test {test:.4f}" if test is not None else f"{history.meta['status']}"
+    result = (
+        f"test {history.metric_sign * test:.4f}"
+        if test is not None
+        else f"{history.meta['status']}"
+    )
     path = history_path(job.histories, history.run_id)
     return f"{settings.task} {job.spec.describe()}: {result}; history and weights in {path.parent}"
 

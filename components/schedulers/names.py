@@ -62,6 +62,10 @@ LEARNED_SCHEDULERS = _names(tuple(row for row in ROWS if row.family == "learned"
 # What the LODE may be compared with, and what one network can be trained under.
 BASELINES = _names(tuple(row for row in ROWS if row.family != "lode"))
 SCHEDULERS = _names(tuple(row for row in ROWS if row.family != "search"))
+# They need a training's gradients or weights; the others are told to it as rates.
+NEED_GRADIENTS = _names(
+    tuple(row for row in ROWS if row.family in ("adaptive", "learned", "population"))
+)
 TUNED_BY_PEAK = _names(tuple(row for row in ROWS if row.has_peak))
 WITHOUT_PEAK_LR = _names(
     tuple(row for row in ROWS if not row.has_peak and row.family not in ("lode", "search"))

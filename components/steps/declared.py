@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from components.settings import Settings
 
 # They change how fast a result comes, not what it is.
-ONLY_SPEED = ("sweep.workers", "training.device", "execution")
+ONLY_SPEED = ("sweep.workers", "training.device", "execution", "own.timeout")
 # What a LODE depends on; how it is evaluated is not among them, nor are the limits of validation:
 # which runs these accept is in the digest of the histories.
 LEARNING = ("task", "training", "sweep", "lode")
@@ -53,7 +53,10 @@ def declared(settings: Settings, keys: tuple[str, ...], who: str) -> Settings:
 
 def values(settings: Settings, keys: tuple[str, ...]) -> dict[str, Any]:
     """Key and JSON value of the settings below `keys` that determine a result, flat and sorted."""
-    found = dict(_flat(settings.model_dump(mode="json")))
+    plain = settings.model_dump(mode="json")
+    if settings.own is not None:  # of the section `tasks`, what is said of this one
+        plain["own"] = settings.own.model_dump(mode="json")
+    found = dict(_flat(plain))
     return {
         key: found[key]
         for key in sorted(found)
@@ -68,6 +71,8 @@ def learning_digest(settings: Settings) -> str:
         section, _, name = key.partition(".")
         if section in say:
             del say[section][name]
+    if settings.own is not None:
+        say["own"] = settings.own.model_dump(mode="json", exclude={"timeout"})
     return text_digest(*say.values())
 
 

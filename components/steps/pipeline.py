@@ -49,6 +49,7 @@ FITTED = (
 # What the runs of the comparison follow from. Pilots are as many as a finer search has runs.
 COMPARED = (
     "task",
+    "own",
     "training",
     "sweep",
     "pilots",
@@ -70,7 +71,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "sweep",
         "Train every run of the sweep that is not on disk.",
-        settings=("task", "training", "sweep"),
+        settings=("task", "own", "training", "sweep"),
         reads=(),
         writes=(SWEEP,),
         stamped=False,
@@ -82,7 +83,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "validate",
         "Check the histories; quarantine bad runs, stop on structural faults.",
-        settings=("task", "training", "sweep", "validation"),
+        settings=("task", "own", "training", "sweep", "validation"),
         reads=(HISTORIES,),
         writes=(VALIDATION, ACCEPTED, DATA_DOCS),
         limit=30 * MINUTE,
@@ -90,7 +91,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "pilot",
         "Try proposed schedules; find the plan that LODE-scheduled runs begin with.",
-        settings=("task", "training", "sweep", "pilots", "evaluation.seeds", *FITTED),
+        settings=("task", "own", "training", "sweep", "pilots", "evaluation.seeds", *FITTED),
         reads=(HISTORIES, ACCEPTED),
         writes=(PILOTS, PILOT_SUMMARY),
         size=lambda s: f"{s.pilot_runs} runs",
@@ -110,7 +111,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "register",
         "Log sweep and pilots in MLflow and register the LODE, as champion or candidate.",
-        settings=("task", "training", "sweep", "lode", "registry"),
+        settings=("task", "own", "training", "sweep", "lode", "registry"),
         reads=(HISTORIES, ACCEPTED, PILOTS, PILOT_SUMMARY, LODE),
         writes=(REGISTRATION,),
         limit=30 * MINUTE,
@@ -119,7 +120,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "baselines",
         "Tune the baselines of baselines.schedulers as the sweep tunes its own.",
-        settings=("task", "training", "sweep", "pilots", "baselines", "lode.controller"),
+        settings=("task", "own", "training", "sweep", "pilots", "baselines", "lode.controller"),
         reads=(HISTORIES, ACCEPTED),
         writes=(BASELINES,),
         stamped=False,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from components.storage.shown import shown
+from components.tasks.own import MINIMIZE
 from components.training.run import RunSpec
 
 COMPLETED, DIVERGED, STOPPED = "completed", "diverged", "stopped"
@@ -57,8 +58,10 @@ def _between_values(meta: Mapping[str, Any]) -> str:
     """As `meta_fault`, of values that are each as they must be."""
     if meta["updates"] < meta["points"]:
         return f"fewer updates ({meta['updates']}) than points ({meta['points']}) in its metadata"
+    sign = -1 if meta.get("metric_goal") == MINIMIZE else 1
     for key in ("test_metric", "best_val_metric") if meta.get("metric_percent") else ():
         value = meta.get(key)
+        value = None if value is None else sign * value
         if value is not None and not -_ROUNDED <= value <= 1 + _ROUNDED:
             return f"{key} = {shown(value)} in its metadata, and it is a share in [0, 1]"
     if all(key in meta for key in _SPEC):
@@ -131,6 +134,7 @@ RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "best_val_metric": _METRIC,
     "metric_name": _NAME,
     "metric_percent": (_kind(bool), "true or false"),
+    "metric_goal": (lambda v: v in ("maximize", "minimize"), "maximize or minimize"),
     "best_point": (_whole(0), "a whole number of at least 0"),
     "train_samples": _COUNT,
     "scheduler_digest": _NAME,

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from components.storage.files import atomic_path
 from components.storage.shown import cut, shown
+from components.tasks.own import MINIMIZE
 from components.training.facts import COMPLETED as COMPLETED
 from components.training.facts import DIVERGED as DIVERGED
 from components.training.facts import STOPPED as STOPPED
@@ -38,7 +39,10 @@ SCHEMA = pa.schema(
         ("step", pa.int64()),  # updates done at this point
         ("epoch", pa.float64()),  # step / updates per epoch
         ("train_loss", pa.float64()),  # mean over the updates since the previous point
-        ("val_metric", pa.float64()),  # on the validation split, higher is better
+        (
+            "val_metric",
+            pa.float64(),
+        ),  # on the validation split; of a loss its negative: more is better
         ("lr", pa.float64()),  # the last learning rate applied
         ("elapsed_s", pa.float64()),  # seconds since the run's first update
     ]
@@ -77,7 +81,8 @@ class History:
     Attributes:
         points: the log points, columns `COLUMNS`, ordered by point.
         meta: `run_id, task, scheduler, peak_lr, seed, updates, points, status`, then `test_metric`,
-            `best_val_metric`, `best_point`, `seconds_per_epoch`, `device`, `versions`, and where
+            `metric_name`, `metric_percent`, `metric_goal` (`minimize`: `val_metric` is the negative of
+            what was logged), `best_val_metric`, `best_point`, `seconds_per_epoch`, `device`, `versions`, and where
             measured `sharpness`.
     """
 
@@ -96,6 +101,11 @@ class History:
     def configuration(self) -> tuple[str, float | None]:
         """(scheduler, peak lr): what a sweep varies besides the seed."""
         return self.meta["scheduler"], self.meta["peak_lr"]
+
+    @property
+    def metric_sign(self) -> float:
+        """From the metric as people know it to what `val_metric` holds, and back: −1 of a loss."""
+        return -1.0 if self.meta.get("metric_goal") == MINIMIZE else 1.0
 
     def series(self) -> np.ndarray:
         """(T, 3) float64: train loss, validation metric and learning rate, in original units."""
