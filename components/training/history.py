@@ -81,9 +81,9 @@ class History:
     Attributes:
         points: the log points, columns `COLUMNS`, ordered by point.
         meta: `run_id, task, scheduler, peak_lr, seed, updates, points, status`, then `test_metric`,
-            `metric_name`, `metric_percent`, `metric_goal` (`minimize`: `val_metric` is the negative of
-            what was logged), `best_val_metric`, `best_point`, `seconds_per_epoch`, `device`, `versions`, and where
-            measured `sharpness`.
+            `best_val_metric`, `best_point`, `metric_name`, `metric_percent`, `metric_goal`,
+            `seconds_per_epoch`, `device`, `versions`, and where measured `sharpness`. Where
+            `metric_goal` is `minimize`, metrics here are the negative of what was logged.
     """
 
     points: pd.DataFrame
