@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -14,6 +15,7 @@ from components.schedulers.names import LODE, SCHEDULERS
 from components.settings import FEWEST_PILOTS
 from components.storage.workspace import Workspace
 from components.tasks.names import TASKS
+from components.tasks.own import Command, PythonTask
 from components.training.run import RunSpec
 
 AS_IN_PARAMS: Final = "as in params.yaml"
@@ -117,6 +119,7 @@ class RunRequest(BaseModel):
     controller: dict[str, Any] = {}
     plan: list[float] = []
     sharpness: dict[str, Any] | None = None
+    own: Command | PythonTask | None = None
 
     @classmethod
     def of(cls, job: Job, workspace: Workspace) -> RunRequest:
@@ -135,6 +138,7 @@ class RunRequest(BaseModel):
             controller=job.controller,
             plan=list(job.plan),
             sharpness=job.sharpness,
+            own=replace(job.own, root="") if job.own else None,
         )
 
     def job(self, workspace: Workspace) -> Job:
@@ -149,4 +153,5 @@ class RunRequest(BaseModel):
             controller=self.controller,
             plan=tuple(self.plan),
             sharpness=self.sharpness,
+            own=replace(self.own, root=str(workspace.main.root)) if self.own else None,
         )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from components.evaluation.ranking import best_configuration, best_configurations, ranked_peaks
-from components.runs.job import Job
+from components.runs.job import Job, is_command
 from components.runs.plan import job_of, template, under
 from components.runs.sweep_histories import sweep_histories
 from components.schedulers.names import FINER_SEARCH, LODE, TUNED_BY_PEAK, WITHOUT_PEAK_LR
@@ -118,7 +118,7 @@ def evaluation_template(settings: Settings, workspace: Workspace) -> Job:
     """A job of the comparison without a scheduler: λ_max is measured at its end, if at all."""
     evaluation = settings.evaluation
     made = template(settings, workspace, workspace.scheduled(settings.task))
-    if evaluation.sharpness == "none":
+    if evaluation.sharpness == "none" or is_command(made):  # which keeps its network to itself
         return made
     measured = {"method": evaluation.sharpness, "samples": evaluation.sharpness_samples}
     method = f"{evaluation.sharpness} {evaluation.sharpness_samples}"

@@ -15,12 +15,15 @@ from safetensors.torch import save_file
 
 from components.evaluation.sharpness import sharpness as measure_sharpness
 from components.runs.build import build
-from components.runs.job import Job
+from components.runs.command import run_command
+from components.runs.job import Job, is_command
+from components.runs.tasks import task_of
 from components.schedulers.pbt import Population, train_population
 from components.storage.files import atomic_path
 from components.tasks import catalog
 from components.tasks.datasets import Data
 from components.tasks.errors import TaskError
+from components.tasks.task import Task
 from components.tasks.trial import Place
 from components.training.accelerated import contiguous, on_device, precision
 from components.training.history import History, read_history, write_history
@@ -38,13 +41,16 @@ def execute(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> His
     """Do a run and write its history; a run whose history is there is read, not repeated."""
     if job.path.exists():
         return read_history(job.path)
-    history, _ = run(job, on_point)
+    history = run_command(job, on_point) if is_command(job) else run(job, on_point)[0]
     write_history(history, job.histories)
     return history
 
 
 def execute_and_keep(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> History:
-    """As `execute`, and keep the weights of the best validation point beside the history."""
+    """As `execute`, and keep the weights of the best validation point beside the history; a script
+    keeps its own."""
+    if is_command(job):
+        return execute(job, on_point)
     weights = job.path.with_suffix(".safetensors")
     if job.path.exists() and weights.exists():
         return read_history(job.path)
@@ -57,13 +63,13 @@ def execute_and_keep(job: Job, on_point: Callable[[Row], None] = lambda row: Non
 
 def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[History, Outcome]:
     """Do a run and return its history and the trained network; nothing is written."""
-    spec, task = job.spec, catalog.get(job.spec.task)
+    spec, task = job.spec, task_of(job)
     if job.sharpness is not None and getattr(task.loss, "reduction", None) != "mean":
         raise TaskError(
             f"{task.name}: λ_max needs a loss module with reduction='mean', and the task's is "
             f"{type(task.loss).__name__} without; give it one or set evaluation.sharpness to none"
         )
-    data = load_data(spec.task, job.data, spec.train_samples, str(pick_device(job.device)))
+    data = load_data(task, job.data, spec.train_samples, str(pick_device(job.device)))
     scheduler = build(job)
     length = {"seed": spec.seed, "updates": spec.updates, "points": spec.points}
     if isinstance(scheduler, Population):
@@ -80,10 +86,10 @@ def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[H
 
 
 @functools.lru_cache(maxsize=2)
-def load_data(task: str, folder: Path, train_samples: int | None, device: str) -> Data:
+def load_data(task: Task, folder: Path, train_samples: int | None, device: str) -> Data:
     """A task's data on a device, kept for the next run of this process."""
     place = Place(on_device, precision)
-    return catalog.load_data(catalog.get(task), folder, train_samples, device=device, place=place)
+    return catalog.load_data(task, folder, train_samples, device=device, place=place)
 
 
 def pick_device(name: str) -> torch.device:
@@ -120,7 +126,7 @@ def _check_computes(device: torch.device, name: str) -> None:
 
 
 def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[str, Any]:
-    spec, task, device = job.spec, catalog.get(job.spec.task), data.device
+    spec, task, device = job.spec, task_of(job), data.device
     sharpness = _sharpness(job, data, outcome)  # of the last weights, so before the best are loaded
     test_metric = None
     if outcome.status == "completed":
@@ -152,7 +158,7 @@ def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[
 def _sharpness(job: Job, data: Data, outcome: Outcome) -> dict[str, Any] | None:
     if job.sharpness is None or outcome.status != "completed":
         return None
-    task = catalog.get(job.spec.task)
+    task = task_of(job)
     x, y = data.train.sample(job.sharpness["samples"])
     return measure_sharpness(
         outcome.network,

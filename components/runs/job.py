@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from components.tasks.own import Command, Own
 from components.training.history import History, history_path
 from components.training.run import RunSpec
 
@@ -26,6 +27,7 @@ class Job:
         plan: T + 1 learning rates at log points 0 … T, for scheduler `plan`.
         sharpness: keyword arguments of `evaluation.sharpness`, `samples` among them; None: not
             measured.
+        own: what is trained, if that is not of the catalog.
     """
 
     spec: RunSpec
@@ -37,10 +39,16 @@ class Job:
     controller: dict[str, Any] = field(default_factory=dict)
     plan: tuple[float, ...] = ()
     sharpness: dict[str, Any] | None = None
+    own: Own | None = None
 
     @property
     def path(self) -> Path:
         return history_path(self.histories, self.spec.run_id)
+
+
+def is_command(job: Job) -> bool:
+    """Whether a script of the user's own does it."""
+    return isinstance(job.own, Command)
 
 
 class RunAll(Protocol):

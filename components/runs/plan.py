@@ -9,11 +9,11 @@ from components.evaluation.ranking import best_configurations
 from components.lode.settings import RATES, SEEDS, OutOfRangeError, Range
 from components.runs.job import Job
 from components.runs.scheduled import lode_job
+from components.runs.tasks import digest_of, own_of
 from components.schedulers.names import LEARNED_SCHEDULERS, LODE, PARAMETRIC_SCHEDULERS
 from components.settings import Settings
 from components.storage.digests import text_digest
 from components.storage.workspace import Workspace
-from components.tasks.own_data import data_digest
 from components.training.history import History, HistoryError, read_histories
 from components.training.run import RunSpec
 
@@ -69,9 +69,10 @@ def template(settings: Settings, workspace: Workspace, histories: Path) -> Job:
         updates=training.updates,
         points=training.points,
         train_samples=training.train_samples,
-        data_digest=data_digest(settings.task, workspace.data),
+        data_digest=digest_of(settings, workspace),
     )
-    return Job(spec, histories, workspace.data, training.device)
+    own = own_of(settings, workspace)
+    return Job(spec, histories, workspace.data, training.device, own=own)
 
 
 def sweep_plan(settings: Settings, workspace: Workspace) -> SweepPlan:

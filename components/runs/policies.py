@@ -10,11 +10,11 @@ from typing import Any
 from components.runs.execute import load_data, pick_device
 from components.runs.job import Job
 from components.runs.progress import progress
+from components.runs.tasks import task_of
 from components.schedulers import learning
 from components.schedulers.policy import Learned, PolicyError, save_policy
 from components.settings import Settings
 from components.storage.workspace import Workspace
-from components.tasks import catalog
 from components.training.threads import one_thread
 
 
@@ -73,12 +73,13 @@ def learn_policy(
         return _result(found, False, started)
     workspace.check_writable()
     device = str(pick_device(job.device))
-    data = load_data(settings.task, workspace.data, job.spec.train_samples, device)
+    task = task_of(job)
+    data = load_data(task, workspace.data, job.spec.train_samples, device)
     # as many threads as a run of the sweep has: the same bits whatever the machine's cores
     with one_thread(), progress(f"{scheduler} {settings.task}", count) as advance:
         policy, summary = learning.learn(
             scheduler,
-            catalog.get(settings.task),
+            task,
             data,
             updates=settings.training.updates,
             lr_range=(min(peaks), max(peaks)),

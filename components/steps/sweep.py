@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from components.runs.execute import load_data
 from components.runs.job import RunAll
 from components.runs.lending import lend
 from components.runs.plan import missing, note, sweep_plan
 from components.runs.progress import progress
+from components.runs.tasks import check_runnable
 from components.settings import Settings
 from components.steps.step import Trained
 from components.storage.workspace import Workspace
@@ -21,7 +21,7 @@ def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Tr
     found = {path.stem for path in workspace.histories(settings.task).glob("*.parquet")}
     if plan.sampler != "grid" or missing(plan.grid_jobs()):
         # data problems show here, before worker processes are started
-        load_data(settings.task, workspace.data, settings.training.train_samples, "cpu")
+        check_runnable(settings, workspace)
     with progress(f"sweep {settings.task}", total) as advance:
         histories = run_sweep(
             plan,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from components.runs.tasks import digest_of, metric_of
 from components.settings import Settings
 from components.steps.results import read_validation
 from components.storage.workspace import Workspace
-from components.tasks.own_data import data_digest
 from components.validation.validate import validate
 
 
@@ -20,10 +20,12 @@ def work(settings: Settings, workspace: Workspace) -> None:
         updates=training.updates,
         points=training.points,
         train_samples=training.train_samples,
-        data_digest=data_digest(settings.task, workspace.data),
+        data_digest=digest_of(settings, workspace),
         sampler=sweep.sampler,
         max_train_loss=settings.validation.max_train_loss,
         max_quarantined=settings.validation.max_quarantined,
+        metric=metric_of(settings, workspace),
+        imported=settings.own is not None and settings.own.imported,
         report_dir=workspace.reports(settings.task),
     )
 

@@ -53,3 +53,15 @@ class Command:
     folder: str
     metric: OwnMetric
     timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class PythonTask:
+    """A `components.tasks.task.Task` of the user's own, `module:NAME`; the module is looked for in
+    `root`, the workspace, too."""
+
+    path: str
+    root: str
+
+
+Own = Command | PythonTask

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from components.tasks.own import OwnMetric
 from components.training.history import History
 from components.validation.checks import Checker
 from components.validation.errors import ValidationError
@@ -38,13 +39,14 @@ def check_runs(
     unreadable: Mapping[str, str] | None = None,
     max_train_loss: float | None = None,
     max_quarantined: float = 0.2,
+    metric: OwnMetric | None = None,
 ) -> Checked:
     """Check completed runs of one task and budget with Great Expectations.
 
     Args:
         histories: with distinct run ids; updates, points: their N and T.
         unreadable: files that could not be read and why; they count as bad.
-        max_train_loss: as of `Sweep`.
+        max_train_loss, metric: as of `Sweep`.
         max_quarantined: stop when a larger share, in [0, 1], is bad.
 
     Raises:
@@ -59,6 +61,7 @@ def check_runs(
         points,
         max_train_loss=max_train_loss,
         max_quarantined=max_quarantined,
+        metric=metric,
     )
     frames = {"runs": pd.DataFrame(run_rows(histories)), "points": points_table(histories)}
     outcomes, checker = [], Checker()

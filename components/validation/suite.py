@@ -33,7 +33,14 @@ _PANDAS_TYPES = {
 
 
 def suites(sweep: Sweep) -> dict[str, list[Expectation]]:
-    """Expectations by the table they look at; `sweep` is checked last, see `sweep_suite`."""
+    """Expectations by the table they look at; `sweep` is checked last, see `sweep_suite`.
+
+    Of imported runs nothing was declared: each is judged for itself.
+    """
+    if sweep.imported:
+        any_run = any_run_suites(sweep)
+        any_run["runs"] = [*_completed(), *any_run["runs"]]
+        return {"files": _files(sweep), **any_run}
     return {
         "files": _files(sweep),
         "runs": _runs(sweep),
@@ -63,14 +70,16 @@ def _files(sweep: Sweep) -> list[Expectation]:
 
 
 def _runs(sweep: Sweep) -> list[Expectation]:
+    return [*_completed(), _length(sweep), *_metrics(sweep)]
+
+
+def _completed() -> list[Any]:
     # fmt: off
     return [
         _expect("ExpectColumnValuesToNotBeInSet", QUARANTINE, "did not complete", column="status",
                 value_set=[DIVERGED]),
         _expect("ExpectColumnValuesToNotBeInSet", QUARANTINE, "was stopped early", column="status",
                 value_set=[STOPPED]),
-        _length(sweep),
-        *_metrics(sweep),
     ]
     # fmt: on
 
@@ -89,7 +98,7 @@ def _length(sweep: Sweep) -> Any:
 
 def _metrics(sweep: Sweep) -> list[Any]:
     """Of the metadata: neither is learned from, both are shown."""
-    return [_measured(name, metric_range(sweep.task)) for name in METRICS]
+    return [_measured(name, metric_range(sweep.task, sweep.metric)) for name in METRICS]
 
 
 def _measured(column: str, bounds: tuple[float, float]) -> Any:
@@ -129,8 +138,8 @@ def _values(sweep: Sweep) -> list[Expectation]:
         _between("step", f"step outside 1..{sweep.updates}", min_value=1, max_value=sweep.updates),
         *(_expect("ExpectColumnValuesToNotBeNull", QUARANTINE, f"{name} is not a number",
                   column=name) for name in COLUMNS[1:]),
-        _measured("train_loss", loss_range(sweep.task, sweep.max_train_loss)),
-        _measured("val_metric", metric_range(sweep.task)),
+        _measured("train_loss", loss_range(sweep.task, sweep.max_train_loss, sweep.metric)),
+        _measured("val_metric", metric_range(sweep.task, sweep.metric)),
         *(_between(name, f"{name} negative or infinite", min_value=0, max_value=LARGEST)
           for name in ("lr", "epoch", "elapsed_s")),
     ]
@@ -164,16 +173,19 @@ def sweep_suite(sweep: Sweep) -> list[Expectation]:
     """Over the runs once the bad ones are known: columns `quarantined` (0 or 1) and
     `accepted_scheduler` (empty where quarantined)."""
     # fmt: off
-    return [
+    expected = [
         _expect("ExpectColumnMeanToBeBetween", STOP,
                 f"more than {sweep.max_quarantined:.0%} of the runs are bad",
                 "see what made them bad (often too large a peak lr: lower sweep.peak_lrs) or "
                 "raise validation.max_quarantined",
                 column="quarantined", max_value=sweep.max_quarantined),
+    ]
+    if not sweep.imported:
+        expected.append(
         _expect("ExpectColumnDistinctValuesToContainSet", STOP, "schedulers without a good run",
                 "see what made theirs bad, or run `lode sweep`: a LODE learns the shapes it sees, "
                 "and one that saw no OneCycle cost the paper 2.5 points of test accuracy (72.4 "
                 "against 74.9 %, Table 4)", column="accepted_scheduler",
-                value_set=list(sweep.schedulers)),
-    ]
+                value_set=list(sweep.schedulers)))
     # fmt: on
+    return expected

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from components.schedulers.parametric import PARAMETRIC, learning_rate
+from components.tasks.own import OwnMetric
 from components.training.facts import printable
 from components.training.history import (
     COLUMNS,
@@ -53,6 +54,8 @@ class Sweep:
         updates, points, train_samples: N, T and the part of the training data of every run.
         data_digest: of the user's own data, as in `RunSpec`.
         max_train_loss: a larger loss makes a run bad; None: see `loss_range`.
+        metric: of a task of the user's own; None: as the catalog has it.
+        imported: the sweep is whatever runs of this N and T the folder holds.
         max_quarantined: largest share of bad runs, in [0, 1], that the pipeline accepts.
     """
 
@@ -67,9 +70,13 @@ class Sweep:
     sampler: Literal["grid", "tpe"] = "grid"
     max_train_loss: float | None = None
     max_quarantined: float = 0.2
+    metric: OwnMetric | None = None
+    imported: bool = False
 
     def declares(self, history: History) -> bool:
         """Whether a run belongs to the sweep."""
+        if self.imported:
+            return all(history.meta[key] == getattr(self, key) for key in ("updates", "points"))
         scheduler, peak_lr = history.configuration
         budget = ("updates", "points", "train_samples", "data_digest")
         return (
@@ -179,7 +186,8 @@ def _with_derived(history: History) -> pd.DataFrame:
         lr_error=np.nan,
     )
     scheduler, peak_lr = history.configuration
-    if scheduler in PARAMETRIC and peak_lr is not None:
+    followed = not history.meta.get("imported")  # whose schedulers may mean something else
+    if followed and scheduler in PARAMETRIC and peak_lr is not None:
         updates = history.meta["updates"]
         # `lr` is the last one applied: that of update step − 1, counted from 0. A step that cannot
         # be one leaves the error empty; another expectation names it.
@@ -196,8 +204,10 @@ def _with_derived(history: History) -> pd.DataFrame:
 
 def _cells(histories: list[History], sweep: Sweep) -> pd.DataFrame:
     """Runs in every declared cell; under TPE, of the configurations it tried."""
-    if sweep.sampler == "grid":
-        wanted: Iterable[Any] = itertools.product(sweep.schedulers, sweep.peak_lrs, sweep.seeds)
+    if sweep.imported:
+        wanted: Iterable[Any] = ()
+    elif sweep.sampler == "grid":
+        wanted = itertools.product(sweep.schedulers, sweep.peak_lrs, sweep.seeds)
     else:
         tried = sorted({history.configuration for history in histories})
         wanted = ((*configuration, seed) for configuration in tried for seed in sweep.seeds)

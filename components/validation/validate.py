@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from components.storage.typed import write_sealed
+from components.tasks.own import OwnMetric
 from components.validation import docs
 from components.validation.checks import Checker, Outcome
 from components.validation.errors import ValidationError
@@ -35,6 +37,8 @@ def validate(
     sampler: str = "grid",
     max_train_loss: float | None = None,
     max_quarantined: float = 0.2,
+    metric: OwnMetric | None = None,
+    imported: bool = False,
 ) -> ValidationResult:
     """Check the histories of a sweep with Great Expectations.
 
@@ -49,6 +53,7 @@ def validate(
             declared sweep; other runs of the task in the folder are counted and set aside.
         max_train_loss: as of `Sweep`.
         max_quarantined: stop when a larger share of the runs, in [0, 1], is bad.
+        metric, imported: as of `Sweep`.
 
     Raises:
         ValidationError: the folder is empty, or a structural fault: unreadable file, foreign
@@ -68,12 +73,17 @@ def validate(
         "tpe" if sampler == "tpe" else "grid",
         max_train_loss,
         max_quarantined,
+        metric,
+        imported,
     )
     folder, report_dir = Path(folder), Path(report_dir)
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
-        raise ValidationError(f"{folder}: no histories to validate; run `lode sweep` first")
+        first = "lode import" if imported else "lode sweep"
+        raise ValidationError(f"{folder}: no histories to validate; run `{first}` first")
     tables = read_tables(paths, declared)
+    if imported and not len(tables.runs):
+        raise ValidationError(_other_lengths(folder, declared, tables))
     checker = Checker()
     result = decide(tables, declared, checker)
     docs.write(checker, result, report_dir / DOCS)
@@ -88,6 +98,15 @@ def validate(
             f"all rows: {report_dir / REPORT}, pages: {report_dir / DOCS / 'index.html'}"
         )
     return result
+
+
+def _other_lengths(folder: Path, declared: Sweep, tables: Tables) -> str:
+    found = Counter((h.meta["updates"], h.meta["points"]) for h in tables.outside).most_common(3)
+    there = ", ".join(f"{count} of {n} updates and {t} points" for (n, t), count in found)
+    return (
+        f"{folder}: no run of training.updates = {declared.updates} and training.points = "
+        f"{declared.points}; there are {there or 'none that can be read'}: set both accordingly"
+    )
 
 
 def _report(result: ValidationResult, declared: Sweep, tables: Tables) -> dict[str, Any]:

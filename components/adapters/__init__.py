@@ -1,0 +1,1 @@
+"""The LODE in other people's loops."""

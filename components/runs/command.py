@@ -1,0 +1,238 @@
+"""Runs of a task that is a command: one process of the user's own script for each.
+
+The process leads a session of its own and is ended with all that it has started: at its time-out,
+when the flow run is stopped, and when whoever waits for it is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from components.evaluation.notation import duration
+from components.runs.contract import (
+    DECISIONS,
+    LOG,
+    VARIABLE,
+    history_of,
+    read_log,
+    tail,
+    write_request,
+)
+from components.runs.job import Job
+from components.runs.session import end_session, guarded
+from components.storage.shown import cut
+from components.tasks.own import Command
+from components.training.history import History
+from components.training.resampled import LogError
+from components.training.run import log_steps
+
+OUTPUT = "output.log"
+POLL_S = 0.2  # a run's end is noticed so late at most
+LOOK_S = 2.0  # between two looks at how far the log is
+SHOWN_LINES = 15
+NOT_FOUND = 127  # of a shell
+MOST_DECISIONS = 10_000  # one for every log point at most
+_LARGEST = 64 << 20
+
+Row = dict[str, float]
+
+
+class CommandError(ValueError):
+    """A script has failed, or logged nothing of use; the message says what to change in it."""
+
+
+class CommandKilledError(RuntimeError):
+    """A script was ended by a signal from outside (out of memory?); trying again may help."""
+
+
+def folder_of_run(job: Job) -> Path:
+    """Where a run's request, log and output are: they stay, whatever comes of it."""
+    command = _command(job)
+    return Path(command.root) / ".lode" / "commands" / job.spec.task / job.spec.run_id
+
+
+def check_command(command: Command) -> Path:
+    """The folder that it starts in.
+
+    Raises:
+        CommandError: it is not there.
+    """
+    folder = Path(command.root, command.folder).resolve()
+    if not folder.is_dir():
+        raise CommandError(
+            f"{folder}: no such folder; `folder` of the task is relative to the settings file"
+        )
+    return folder
+
+
+def run_command(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> History:
+    """Do a run and return its history; nothing is written but below `folder_of_run`.
+
+    Raises:
+        CommandError: the script failed, took too long, or did not log what is needed.
+        CommandKilledError: it was killed.
+    """
+    command, folder = _command(job), folder_of_run(job)
+    where = check_command(command)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    request = write_request(job, command.metric, folder)
+    began = time.perf_counter()
+    status = _run(job, command, where, request, on_point)
+    seconds = time.perf_counter() - began
+    said = tail((folder / OUTPUT).read_text("utf-8", errors="replace"), SHOWN_LINES)
+    return finished(job, command, folder, status, said, seconds)
+
+
+def finished(
+    job: Job, command: Command, folder: Path, status: int, said: list[str], seconds: float
+) -> History:
+    """The history of a script that has ended.
+
+    Args:
+        status: its exit status. said: the last lines of its output. seconds: that it took.
+
+    Raises:
+        CommandError, CommandKilledError: as of `run_command`.
+    """
+    facts = {
+        "seconds": seconds,
+        "exit_status": status,
+        "output": said,
+        "decisions": _decisions(folder / DECISIONS),
+    }
+    rates = json.loads((folder / "run.json").read_text(encoding="utf-8"))["lr"]
+    try:
+        history = history_of(job, command.metric, read_log(folder / LOG), rates, facts)
+    except LogError as error:
+        if status:  # which is why there is nothing to be read
+            raise _failed(job, folder, status, said) from None
+        raise CommandError(_message(job, folder, str(error), [])) from None
+    if status and history.completed:
+        raise _failed(job, folder, status, said)
+    return history  # a run that diverged may end as it likes
+
+
+def _run(
+    job: Job, command: Command, where: Path, request: Path, on_point: Callable[[Row], None]
+) -> int:
+    """Start the script and wait for its end; its exit status."""
+    folder, look = request.parent, _watch(job, request.parent / LOG, on_point)
+    with (folder / OUTPUT).open("wb") as output:
+        process = subprocess.Popen(
+            line_of(job, command, request),
+            shell=True,
+            cwd=where,
+            env=_environment(request),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        with guarded(process.pid):
+            try:
+                return _wait(process, job, command, folder, look)
+            finally:
+                end_session(process.pid)  # and what it has left running
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    job: Job,
+    command: Command,
+    folder: Path,
+    look: Iterator[None],
+) -> int:
+    began, looked = time.monotonic(), 0.0
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            status = process.wait(POLL_S)
+            next(look)
+            return status
+        now = time.monotonic()
+        if command.timeout is not None and now - began > command.timeout:
+            end_session(process.pid)
+            problem = f"not done after {duration(command.timeout)}, its time-out"
+            output = (folder / OUTPUT).read_text("utf-8", errors="replace")
+            remedy = "; raise `timeout` of the task, or train less"
+            raise CommandError(_message(job, folder, problem + remedy, tail(output)))
+        if now - looked > LOOK_S:
+            next(look)
+            looked = now
+
+
+def line_of(job: Job, command: Command, request: Path) -> str:
+    """The shell's line, with what it asks for in place."""
+    line = command.line
+    for name, value in {
+        "seed": job.spec.seed,
+        "updates": job.spec.updates,
+        "points": job.spec.points,
+        "run": request,
+    }.items():
+        line = line.replace(f"{{{name}}}", str(value))
+    return line
+
+
+def _environment(request: Path) -> dict[str, str]:
+    """That of this process; one thread for each run, as for all others, unless it says how many."""
+    found = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **os.environ}
+    found[VARIABLE] = str(request)
+    # last: without an environment of the user's own, `python` is this one
+    own = str(Path(sys.executable).parent)
+    found["PATH"] = os.pathsep.join(filter(None, [found.get("PATH", os.defpath), own]))
+    return found
+
+
+def _watch(job: Job, log: Path, on_point: Callable[[Row], None]) -> Iterator[None]:
+    """Tell of every log point that the log has reached, each time it is asked to look."""
+    steps, told = log_steps(job.spec.updates, job.spec.points), 0
+    while True:
+        with suppress(LogError, OSError):  # a line is half written
+            found = read_log(log).ffill()
+            last = found.iloc[-1].to_dict()
+            while told < len(steps) and steps[told] <= last["step"]:
+                told += 1
+                on_point({str(name): float(value) for name, value in last.items()})
+        yield
+
+
+def _decisions(path: Path) -> list[dict[str, Any]] | None:
+    """What a LODE has decided in the script, as `lode.Run` has written it down."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    good = isinstance(found, list) and all(isinstance(one, dict) for one in found)
+    return found[:MOST_DECISIONS] if good else None
+
+
+def _failed(job: Job, folder: Path, status: int, said: list[str]) -> Exception:
+    if status < 0 or status in (128 + 9, 128 + 15):
+        problem = f"was killed by signal {-status if status < 0 else status - 128}"
+        return CommandKilledError(_message(job, folder, f"{problem} (out of memory?)", said))
+    what = "the shell does not find the command" if status == NOT_FOUND else "the script failed"
+    return CommandError(_message(job, folder, f"{what}: exit status {status}", said))
+
+
+def _message(job: Job, folder: Path, problem: str, said: list[str]) -> str:
+    lines = "".join(f"\n    {line}" for line in said)
+    return (
+        f"{job.spec.task} {job.spec.describe()}: {cut(problem, 600)}{lines}\n"
+        f"  all of its output: {folder / OUTPUT}"
+    )
+
+
+def _command(job: Job) -> Command:
+    assert isinstance(job.own, Command), "a job of a task that is no command"
+    return job.own
