@@ -52,7 +52,10 @@ def form(flow: Flow[..., Any], settings: Settings | None) -> dict[str, Any]:
         if "$defs" not in limits and "properties" not in limits:  # else fields of its own
             _limit(field, _plain(limits))
     if "task" in schema["properties"] and settings is not None:
-        _say_present(schema["properties"]["task"], settings.task)
+        field = schema["properties"]["task"]
+        first, *others = field["enum"]
+        field["enum"] = [first, *settings.tasks, *others]
+        _say_present(field, settings.task)
     definitions = schema.get("definitions") or {}
     if "Changes" in definitions:
         shown_first = schema["properties"]["changes"]["default"]

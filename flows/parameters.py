@@ -21,12 +21,12 @@ from components.training.run import RunSpec
 AS_IN_PARAMS: Final = "as in params.yaml"
 # The form shows a choice with a default as a list to pick from; one that may be empty it hides
 # behind a switch. Hence a word for "empty".
+# Of the catalog; those of params.yaml's own `flows/form.py` adds. The settings refuse any other.
+Task = Annotated[str, Field(json_schema_extra={"enum": [AS_IN_PARAMS, *TASKS]})]
 # A type checker wants every name written out; the form takes them from the tables of names.
 if TYPE_CHECKING:
-    Task = str
     Scheduler = str
 else:
-    Task = Literal[(AS_IN_PARAMS, *TASKS)]
     Scheduler = Literal[tuple(sorted(SCHEDULERS, key=lambda name: name != LODE))]
 
 

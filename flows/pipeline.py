@@ -11,7 +11,7 @@ from pathlib import Path
 from prefect import State, get_run_logger
 from prefect.states import Cancelled
 
-from components.steps.pipeline import STEPS
+from components.steps.pipeline import STEPS, steps_of
 from components.steps.table import result_table
 from components.storage.lock import only_one
 from flows.artifacts import publish
@@ -54,21 +54,18 @@ def pipeline(
 def _run(params: Path, task: TaskName, changes: Changes, promote: bool) -> str:
     settings, workspace = read(params, task, changes.overrides())
     with only_one(workspace):
-        sweep(settings, workspace)
-        validate(settings, workspace)
-        pilot(settings, workspace)
-        fit(settings, workspace)
-        register(settings, workspace)
-        baselines(settings, workspace)
-        train(settings, workspace)
-        evaluate(settings, workspace)
-        publish(settings, workspace)
+        for step in steps_of(settings):
+            TASKS[step.name](settings, workspace)
+        compared = EVALUATE in steps_of(settings)
+        if compared:
+            publish(settings, workspace)
         if promote:
             get_run_logger().info(f"the gate: {through_the_gate(settings, workspace)}")
-        if task == AS_IN_PARAMS and not changes.overrides():  # DVC knows params.yaml only
+        plain = task == AS_IN_PARAMS and not changes.overrides()  # DVC knows params.yaml only
+        if compared and plain:
             record(workspace, params)
     return result_table(settings, workspace)
 
 
 TASKS = {name: step_task(step) for name, step in STEPS.items()}
-sweep, validate, pilot, fit, register, baselines, train, evaluate = TASKS.values()
+EVALUATE = STEPS["evaluate"]

@@ -266,10 +266,11 @@ class Run:
         done = self._row["step"]
         if self._scheduler is None or done not in self._points:
             return
-        if self._scheduler.last_epoch != done:
+        stepped = self._scheduler.last_epoch
+        if stepped != done:
             raise RunError(
-                f"step {done - 1} is logged when the scheduler has done {self._scheduler.last_epoch} "
-                "steps: call scheduler.step() once per update, before run.log"
+                f"step {done - 1} is logged when the scheduler has done {stepped} steps: call "
+                "scheduler.step() once per update, before run.log"
             )
         loss = self._row.get("train_loss") if has_loss else None
         if loss is not None or metric is not None:

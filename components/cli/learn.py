@@ -9,13 +9,12 @@ import click
 from components.cli.options import SEED, read_settings, settings_options
 from components.schedulers.names import LEARNED_SCHEDULERS
 from components.storage.lock import only_one
-from components.tasks.names import TASKS
 
 
 @click.command("learn")
 @settings_options
 @click.option("--scheduler", type=click.Choice(LEARNED_SCHEDULERS), required=True)
-@click.option("--task", type=click.Choice(TASKS), help="For what.  [default: params.yaml's]")
+@click.option("--task", help="For what.  [default: params.yaml's]")
 @click.option(
     "--episodes",
     type=click.IntRange(1, 10_000),  # each is a training

@@ -7,13 +7,26 @@ from pathlib import Path
 import click
 
 from components.cli.options import check_folder, read_settings, settings_options
+from components.storage.shown import cut
 
 
 @click.command("tasks")
-def tasks_command() -> None:
-    """List the tasks of the catalog."""
+@click.option(
+    "--params",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("params.yaml"),
+    show_default=True,
+    help="The settings file whose own tasks are listed too, where there is one.",
+)
+def tasks_command(params: Path) -> None:
+    """List the tasks of the catalog, and those of the section `tasks` of params.yaml."""
+    from components.settings import load  # pydantic
     from components.tasks.catalog import TASKS  # torch
 
+    own = load(params).tasks if params.exists() else {}
+    for name, told in own.items():
+        what = told.command or told.python or "imported histories"
+        click.echo(f"{name:26} {cut(what, 80)}")
     for task in TASKS.values():
         click.echo(f"{task.name:26} {task.title}, batch {task.batch_size}")
 

@@ -15,6 +15,7 @@ from components.cli.nightly import (
 )
 from components.cli.promotion import promote_command, rollback_command
 from components.cli.steps import COMMANDS
+from components.cli.study import ask_command, check_command, status_command, tell_command
 from components.steps.pipeline import sentence
 
 HELP = f"""Learned learning-rate schedules: a sweep's histories teach a latent ODE (LODE), which
@@ -39,6 +40,10 @@ def cli() -> None:
 for command in (
     *COMMANDS,
     learn_command,
+    check_command,
+    ask_command,
+    tell_command,
+    status_command,
     retrain_command,
     versions_command,
     promote_command,

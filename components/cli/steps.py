@@ -19,7 +19,6 @@ from components.schedulers.names import SCHEDULERS
 from components.steps.pipeline import PIPELINE
 from components.steps.step import Step
 from components.storage.lock import only_one
-from components.tasks.names import TASKS
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -52,7 +51,7 @@ def train_command(step: Step) -> click.Command:
     @click.command(step.name, help=f"{step.help}\n\n{TRAIN_HELP}")
     @settings_options
     @click.option("--scheduler", type=click.Choice(SCHEDULERS), help="Train one network under it.")
-    @click.option("--task", type=click.Choice(TASKS), help="What to train.  [default: params.yaml]")
+    @click.option("--task", help="What to train.  [default: params.yaml]")
     @click.option("--peak-lr", type=RATE, help="Peak (or initial) lr.  [default: the sweep's best]")
     @click.option("--seed", type=SEED, default=0, show_default=True)
     @click.option(

@@ -112,18 +112,19 @@ def _best(sweep: Sequence[History]) -> dict[str, Configuration]:
     best: dict[str, Configuration] = {}
     for configuration in configurations(sweep):  # by peak lr: a tie keeps the smaller one
         name = configuration.scheduler
-        if name not in best or _score(configuration) > _score(best[name]):
+        if name not in best or merit(configuration) > merit(best[name]):
             best[name] = configuration
     return best
 
 
-def _score(configuration: Configuration) -> float:
+def merit(configuration: Configuration) -> float:
+    """Its mean validation metric; −∞ where none is known."""
     mean = configuration.validation.mean
     return -math.inf if mean is None else mean
 
 
 def _rank(configuration: Configuration) -> tuple[float, str]:
-    return -_score(configuration), configuration.scheduler
+    return -merit(configuration), configuration.scheduler
 
 
 def _order(configuration: tuple[str, float | None]) -> tuple[str, float]:

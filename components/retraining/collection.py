@@ -46,6 +46,7 @@ from components.retraining.sources import (
     read_sources,
 )
 from components.retraining.teaching import check_pilots, check_teaches
+from components.runs.tasks import metric_of
 from components.settings import Settings
 from components.steps.stamps import check_settings_of
 from components.steps.step import StepResult
@@ -115,7 +116,7 @@ def _freeze(
     settings: Settings, workspace: Workspace, sources: Sources, fingerprints: dict[str, str]
 ) -> Night:
     completed = [found.history for found in sources.runs if found.history.completed]
-    checked = _checked(completed, sources, settings)
+    checked = _checked(completed, sources, settings, workspace)
     good = {history.run_id for history in checked.accepted}
     runs = [found for found in sources.runs if found.history.run_id in good]
     sweep = [found.history for found in runs if found.source == SWEEP]
@@ -141,7 +142,9 @@ def _freeze(
     )
 
 
-def _checked(completed: list[History], sources: Sources, settings: Settings) -> Checked:
+def _checked(
+    completed: list[History], sources: Sources, settings: Settings, workspace: Workspace
+) -> Checked:
     return check_runs(
         completed,
         task=settings.task,
@@ -150,6 +153,7 @@ def _checked(completed: list[History], sources: Sources, settings: Settings) -> 
         unreadable=sources.unreadable,
         max_train_loss=settings.validation.max_train_loss,
         max_quarantined=settings.validation.max_quarantined,
+        metric=metric_of(settings, workspace),
     )
 
 

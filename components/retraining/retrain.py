@@ -9,6 +9,7 @@ from components.retraining.challenger import fit_challenger
 from components.retraining.collection import collect
 from components.retraining.comparison import compare
 from components.retraining.decision import decide
+from components.retraining.errors import RetrainingError
 from components.retraining.version import record_version
 from components.runs.job import RunAll
 from components.settings import Settings
@@ -30,6 +31,11 @@ def retrain(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
             done is kept, the next call goes on.
     """
     started = time.perf_counter()
+    if settings.own is not None and settings.own.imported:
+        raise RetrainingError(
+            f"{settings.task} has histories only, and a night compares LODEs by training: after "
+            "`lode import`, `make demo` fits anew and registers a candidate"
+        )
     result = collect(settings, workspace)
     if result.ran:
         record_version(settings, workspace)

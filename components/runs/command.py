@@ -6,7 +6,6 @@ when the flow run is stopped, and when whoever waits for it is killed.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -15,14 +14,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from components.evaluation.notation import duration
 from components.runs.contract import (
-    DECISIONS,
-    LOG,
     VARIABLE,
+    Files,
     history_of,
+    read_decisions,
     read_log,
     tail,
     write_request,
@@ -40,8 +38,6 @@ POLL_S = 0.2  # a run's end is noticed so late at most
 LOOK_S = 2.0  # between two looks at how far the log is
 SHOWN_LINES = 15
 NOT_FOUND = 127  # of a shell
-MOST_DECISIONS = 10_000  # one for every log point at most
-_LARGEST = 64 << 20
 
 Row = dict[str, float]
 
@@ -84,34 +80,20 @@ def run_command(job: Job, on_point: Callable[[Row], None] = lambda row: None) ->
     command, folder = _command(job), folder_of_run(job)
     where = check_command(command)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    request = write_request(job, command.metric, folder)
+    files = Files.of(folder, job.spec.run_id)
+    rates = write_request(job, command.metric, files)
     began = time.perf_counter()
-    status = _run(job, command, where, request, on_point)
+    status = _run(job, command, where, files, on_point)
     seconds = time.perf_counter() - began
     said = tail((folder / OUTPUT).read_text("utf-8", errors="replace"), SHOWN_LINES)
-    return finished(job, command, folder, status, said, seconds)
-
-
-def finished(
-    job: Job, command: Command, folder: Path, status: int, said: list[str], seconds: float
-) -> History:
-    """The history of a script that has ended.
-
-    Args:
-        status: its exit status. said: the last lines of its output. seconds: that it took.
-
-    Raises:
-        CommandError, CommandKilledError: as of `run_command`.
-    """
     facts = {
         "seconds": seconds,
         "exit_status": status,
         "output": said,
-        "decisions": _decisions(folder / DECISIONS),
+        "decisions": read_decisions(files.decisions),
     }
-    rates = json.loads((folder / "run.json").read_text(encoding="utf-8"))["lr"]
     try:
-        history = history_of(job, command.metric, read_log(folder / LOG), rates, facts)
+        history = history_of(job, command.metric, read_log(files.log), rates, facts)
     except LogError as error:
         if status:  # which is why there is nothing to be read
             raise _failed(job, folder, status, said) from None
@@ -122,16 +104,16 @@ def finished(
 
 
 def _run(
-    job: Job, command: Command, where: Path, request: Path, on_point: Callable[[Row], None]
+    job: Job, command: Command, where: Path, files: Files, on_point: Callable[[Row], None]
 ) -> int:
     """Start the script and wait for its end; its exit status."""
-    folder, look = request.parent, _watch(job, request.parent / LOG, on_point)
+    folder, look = files.request.parent, _watch(job, files.log, on_point)
     with (folder / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
-            line_of(job, command, request),
+            line_of(job, command, files.request),
             shell=True,
             cwd=where,
-            env=_environment(request),
+            env=_environment(files.request),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -203,18 +185,6 @@ def _watch(job: Job, log: Path, on_point: Callable[[Row], None]) -> Iterator[Non
                 told += 1
                 on_point({str(name): float(value) for name, value in last.items()})
         yield
-
-
-def _decisions(path: Path) -> list[dict[str, Any]] | None:
-    """What a LODE has decided in the script, as `lode.Run` has written it down."""
-    try:
-        if path.stat().st_size > _LARGEST:
-            return None
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    good = isinstance(found, list) and all(isinstance(one, dict) for one in found)
-    return found[:MOST_DECISIONS] if good else None
 
 
 def _failed(job: Job, folder: Path, status: int, said: list[str]) -> Exception:

@@ -12,7 +12,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +25,34 @@ from components.storage.files import write_text
 from components.storage.shown import cut, shown
 from components.tasks.own import OwnMetric
 from components.training.facts import COMPLETED, DIVERGED
-from components.training.history import History
+from components.training.history import COLUMNS, History
 from components.training.resampled import LogError, resampled
 from components.training.run import log_steps
 
 FORMAT = 1
 VARIABLE = "LODE_RUN"
-REQUEST, LOG, DECISIONS = "run.json", "history.csv", "decisions.json"
 NUMBERS = ("step", "train_loss", "val_metric", "val_loss", "lr", "elapsed_s", "epoch")
 TEST = "test_metric"
 LARGEST_LOG = 1 << 30  # bytes; a row per update of a run of ten million
+LARGEST_DECISIONS = 64 << 20  # bytes; one every two of 10,000 log points, with its rates
 # Between the rate that was asked for and the one that was logged: printed digits, float32.
 LR_TOLERANCE = 1e-3
 _ROUNDED = 1e-6  # of a share: what adding up batches may cost
 
-Rows = list[dict[str, Any]]
+
+@dataclass(frozen=True)
+class Files:
+    """Of one run: what the script is told, what it logs, and what a LODE has decided in it."""
+
+    request: Path
+    log: Path
+    decisions: Path
+
+    @classmethod
+    def of(cls, folder: Path, run_id: str) -> Files:
+        """`<folder>/<run_id>.json`, `.csv` and `.decisions.json`."""
+        endings = (".json", ".csv", ".decisions.json")
+        return cls(*(folder / f"{run_id}{ending}" for ending in endings))
 
 
 def rates_of(job: Job) -> list[float]:
@@ -48,8 +61,8 @@ def rates_of(job: Job) -> list[float]:
     return [float(scheduler.lr(step)) for step in range(job.spec.updates)]
 
 
-def request(job: Job, metric: OwnMetric, folder: Path) -> dict[str, Any]:
-    """What the script is told; paths are absolute, `folder` is where it writes."""
+def request(job: Job, metric: OwnMetric, files: Files) -> dict[str, Any]:
+    """What the script is told; paths are absolute."""
     spec = job.spec
     return {
         "format": FORMAT,
@@ -65,16 +78,29 @@ def request(job: Job, metric: OwnMetric, folder: Path) -> dict[str, Any]:
         "log_steps": list(log_steps(spec.updates, spec.points)),
         "lr": rates_of(job),
         "lode": {"folder": str(job.lode), **job.controller} if job.lode else None,
-        "history": str(folder / LOG),
-        "decisions": str(folder / DECISIONS),
+        "history": str(files.log.absolute()),
+        "decisions": str(files.decisions.absolute()),
     }
 
 
-def write_request(job: Job, metric: OwnMetric, folder: Path) -> Path:
-    """Write `<folder>/run.json`, whole or not at all."""
-    path = folder / REQUEST
-    write_text(path, json.dumps(request(job, metric, folder)))
-    return path
+def write_request(job: Job, metric: OwnMetric, files: Files) -> list[float]:
+    """Write what the script is told, whole or not at all; returns its rates (N,)."""
+    told = request(job, metric, files)
+    write_text(files.request, json.dumps(told))
+    return list(told["lr"])
+
+
+def read_decisions(path: Path) -> list[dict[str, Any]] | None:
+    """What a LODE has decided in the script, as `lode.Run` has written it down; None: nothing that
+    can be read, which a history can do without."""
+    try:
+        if path.stat().st_size > LARGEST_DECISIONS:
+            return None
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    good = isinstance(found, list) and all(isinstance(one, dict) for one in found)
+    return found if good else None
 
 
 def read_log(path: Path) -> pd.DataFrame:
@@ -196,6 +222,7 @@ def history_of(
     points["epoch"] = _epochs(log, points["step"], spec.updates)
     points.insert(0, "point", np.arange(1, len(points) + 1))
     points.insert(0, "run_id", spec.run_id)
+    points = points[list(COLUMNS)]
     status = COMPLETED if until is None else DIVERGED
     return History(points, _meta(job, metric, log, points, status) | facts)
 

@@ -62,6 +62,8 @@ def _asked(settings: Settings, workspace: Workspace) -> list[Path]:
     """What TPE will ask for is not known before it has been told of the runs before."""
     from components.runs.plan import sweep_plan
 
+    if settings.own is not None and settings.own.imported:
+        return _swept(settings, workspace)
     plan = sweep_plan(settings, workspace)
     return [job.path for job in plan.grid_jobs()] if plan.sampler == "grid" else []
 

@@ -120,6 +120,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "baselines",
         "Tune the baselines of baselines.schedulers as the sweep tunes its own.",
+        compares=True,
         settings=("task", "own", "training", "sweep", "pilots", "baselines", "lode.controller"),
         reads=(HISTORIES, ACCEPTED),
         writes=(BASELINES,),
@@ -132,6 +133,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "train",
         "Train under the LODE, and under the best of every baseline, on the same fresh seeds.",
+        compares=True,
         settings=COMPARED,
         reads=(HISTORIES, ACCEPTED, BASELINES, LODE),
         writes=(SCHEDULED,),
@@ -144,6 +146,7 @@ PIPELINE: tuple[Step, ...] = (
     Step(
         "evaluate",
         "Compare on fresh seeds and draw reports/<task>/index.html.",
+        compares=True,
         settings=(*COMPARED, "registry"),
         reads=(HISTORIES, VALIDATION, ACCEPTED, PILOT_SUMMARY, LODE, BASELINES, SCHEDULED),
         writes=(EVALUATION, METRICS, RUN_TABLE, PAGE, FIGURES),
@@ -158,6 +161,12 @@ def sentence() -> str:
     return ", ".join(STEPS)
 
 
+def steps_of(settings: Settings) -> tuple[Step, ...]:
+    """The steps that there are for a task: where nothing can be trained, those that learn."""
+    imported = settings.own is not None and settings.own.imported
+    return tuple(step for step in PIPELINE if not (imported and step.compares))
+
+
 def up_to_date(settings: Settings, workspace: Workspace) -> bool:
     """Whether every step would find its finished output."""
-    return all(step.is_current(settings, workspace) for step in PIPELINE)
+    return all(step.is_current(settings, workspace) for step in steps_of(settings))

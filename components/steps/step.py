@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from components.steps.declared import declared
 from components.steps.files import Artifact
+from components.storage.workspace import WorkspaceError
 
 if TYPE_CHECKING:
     from components.runs.job import RunAll
@@ -79,6 +80,7 @@ class Step:
         size: how much there is to do, for a title: `100 runs`.
         trains_by: the deployment whose workers train for it where params.yaml says so.
         limit: seconds after which it hangs. retries: how often it is tried again.
+        compares: it is of the comparison on fresh seeds, which imported histories do not have.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Step:
     trains_by: str | None = None
     limit: float = 1 * HOUR
     retries: int = 0
+    compares: bool = False
 
     @property
     def module(self) -> str:
@@ -120,6 +123,11 @@ class Step:
         from components.steps import stamps
 
         started, part = time.perf_counter(), self.part(settings)
+        if self.compares and settings.own is not None and settings.own.imported:
+            raise WorkspaceError(
+                f"{settings.task} has histories only, so nothing can be trained; lode {self.name} "
+                "is of tasks with a command"
+            )
         self.check_reads(settings, workspace)
         if not self.stamped:
             workspace.check_writable()

@@ -9,11 +9,14 @@ from components.runs.progress import progress
 from components.runs.tasks import check_runnable
 from components.settings import Settings
 from components.steps.step import Trained
-from components.storage.workspace import Workspace
+from components.storage.workspace import Workspace, WorkspaceError
 from components.sweep.study import run_sweep
+from components.training.history import read_history
 
 
 def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Trained:
+    if settings.own is not None and settings.own.imported:
+        return _imported(settings, workspace)
     plan = sweep_plan(settings, workspace)
     if plan.sampler == "grid":
         lend(plan.grid_jobs(), workspace)
@@ -34,3 +37,19 @@ def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Tr
         sum(not h.completed for h in histories),
         sum(h.run_id not in found for h in histories),
     )
+
+
+def _imported(settings: Settings, workspace: Workspace) -> Trained:
+    """What `lode import` has left; there is nothing to train.
+
+    Raises:
+        WorkspaceError: nothing.
+    """
+    folder = workspace.histories(settings.task)
+    found = sorted(folder.glob("*.parquet"))
+    if not found:
+        raise WorkspaceError(
+            f"{folder}: no histories, and {settings.task} has no other; run `lode import` first"
+        )
+    diverged = sum(not read_history(path).completed for path in found)
+    return Trained(len(found), diverged, 0)
