@@ -6,7 +6,6 @@ import functools
 import importlib
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.runs.job import Job
@@ -125,29 +124,3 @@ def python_task(own: PythonTask, name: str) -> Task:
             "(docs/guides/your-own-task.md)"
         )
     return replace(found, name=name)
-
-
-def check_runnable(settings: Settings, workspace: Workspace) -> None:
-    """Before worker processes are started: is there what the runs need?
-
-    Raises:
-        DataError, TaskError, CommandError: data, object or folder is missing or faulty.
-        TaskError: of histories only, nothing can be trained.
-    """
-    own = own_of(settings, workspace)
-    if isinstance(own, Command):
-        from components.runs.command import check_command
-
-        check_command(own)
-        return
-    if settings.own is not None and settings.own.imported:
-        folder = Path(workspace.histories(settings.task))
-        raise TaskError(
-            f"{settings.task}: histories only, so nothing can be trained; `lode import` brings "
-            f"more into {folder}, or give the task a command"
-        )
-    from components.runs.execute import load_data
-    from components.runs.plan import template
-
-    task = task_of(template(settings, workspace, workspace.histories(settings.task)))
-    load_data(task, workspace.data, settings.training.train_samples, "cpu")

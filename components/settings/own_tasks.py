@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from components.lode.settings import Range
 from components.settings.section import Section
 from components.storage.shown import shown
 from components.tasks.names import TASKS
@@ -15,8 +16,8 @@ from components.tasks.own import OwnMetric
 # Of a folder and of a registered model; neither a path nor hidden.
 NAME = re.compile(r"\w[\w.-]{0,59}")
 UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-LONGEST = 30 * UNITS["d"]  # of a run: Prefect and locks wait no longer
 KINDS = ("command", "python", "imported")
+_Seconds = Range(1, 30 * UNITS["d"], "seconds, 30 days at most")
 _Path = Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,1000}$")]
 
 
@@ -50,7 +51,7 @@ class OwnTaskSettings(Section):
     command: str | None = Field(None, pattern=r"^[^\x00]{1,4000}$")
     folder: _Path = "."
     metric: MetricSettings | None = None
-    timeout: float | None = None
+    timeout: Annotated[float, _Seconds] | None = None
     digest: list[_Path] = Field([], max_length=50)
     python: str | None = Field(None, pattern=r"^[^\W\d][\w.]*:[^\W\d]\w*$")
     imported: bool = False
@@ -62,11 +63,7 @@ class OwnTaskSettings(Section):
             found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", value.strip())
             if found is None:
                 raise ValueError(f"{shown(value)} is no time: seconds, or 90s, 30m, 2h, 1d")
-            value = float(found[1]) * UNITS[found[2]]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if not 0 < value <= LONGEST:
-                raise ValueError(f"{value:g} s: from a moment to {LONGEST:g} s (30 days)")
-            return float(value)
+            return float(found[1]) * UNITS[found[2]]
         return value
 
     @model_validator(mode="after")

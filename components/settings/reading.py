@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.lode.settings import OutOfRangeError
+from components.settings.own_tasks import MetricSettings, OwnTaskSettings
 from components.settings.section import SettingsError, nearest
 from components.settings.whole import Settings
 from components.storage.addresses import AddressError
@@ -92,8 +93,11 @@ def _explain(error: Any) -> str:
 
 
 def _keys_at(location: tuple[Any, ...]) -> tuple[str, ...]:
-    """The keys of a section: every one of them has a default."""
-    section = Settings(task=TASKS[0]).model_dump()
+    """The keys of a section: every one of them has a default, but those of a task of one's own."""
+    metric = MetricSettings(name="-", goal="maximize")
+    own = {str(location[1]): OwnTaskSettings(command="-", metric=metric)} if location[1:] else {}
+    section = {**Settings(task=TASKS[0]).model_dump(), "tasks": own}
     for part in location:
-        section = section[part]
+        found = section[part]
+        section = found if isinstance(found, dict) else found.model_dump()
     return tuple(section)

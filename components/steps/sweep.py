@@ -6,7 +6,7 @@ from components.runs.job import RunAll
 from components.runs.lending import lend
 from components.runs.plan import missing, note, sweep_plan
 from components.runs.progress import progress
-from components.runs.tasks import check_runnable
+from components.runs.runnable import check_runnable
 from components.settings import Settings
 from components.steps.step import Trained
 from components.storage.workspace import Workspace, WorkspaceError

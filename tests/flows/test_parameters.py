@@ -17,14 +17,18 @@ from components.settings import load
 from components.storage.workspace import Workspace
 from components.tasks.names import TASKS
 from components.training.run import RunSpec
+from flows.form import form
 from flows.inputs import read
-from flows.parameters import AS_IN_PARAMS, Changes, RunRequest, Scheduler, Task
+from flows.parameters import AS_IN_PARAMS, Changes, RunRequest, Scheduler
+from flows.pipeline import pipeline
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_form_offers_every_task_and_scheduler() -> None:
-    assert get_args(Task) == (AS_IN_PARAMS, *TASKS)
+    own = {"task": "mine", "tasks": {"mine": {"python": "my_module:TASK"}}}
+    shown = form(pipeline, load(ROOT / "params.yaml", own))["properties"]["task"]
+    assert shown["enum"] == [AS_IN_PARAMS, "mine", *TASKS]
     assert set(get_args(Scheduler)) == set(SCHEDULERS)
 
 

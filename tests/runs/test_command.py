@@ -53,9 +53,7 @@ def test_a_run_is_not_repeated(tmp_path: Path) -> None:
 
 
 def test_what_the_line_asks_for_is_put_in(tmp_path: Path) -> None:
-    line = (
-        "python3 train.py {seed} {updates} {points} '{run}' ${HOME:+home} > said.txt; cat said.txt"
-    )
+    line = "python3 train.py {seed} {updates} {points} '{run}' ${HOME:+home} >said; cat said"
     history = done(tmp_path, "print(sys.argv[1:])", line=line)
     (said,) = history.meta["output"]
     request = folder_of_run(job(tmp_path)) / f"{history.run_id}.json"
@@ -171,7 +169,7 @@ def test_nothing_outlives_its_time_out(
     body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("components.runs.session.end_session.__defaults__", (0.5,))
-    with pytest.raises(CommandError, match="not done after .* its time-out; raise `timeout`"):
+    with pytest.raises(CommandError, match=r"not done after .* its time-out; raise `timeout`"):
         done(tmp_path, f"{body}; time.sleep(600)", timeout=2.0)
     assert gone(int((tmp_path / "pid").read_text()))
 
