@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from components.cli.errors import run
+from components.cli.importing import import_group
 from components.cli.learn import learn_command
 from components.cli.look import plot_command, report_command, table_command, tasks_command
 from components.cli.nightly import (
@@ -40,6 +41,7 @@ def cli() -> None:
 for command in (
     *COMMANDS,
     learn_command,
+    import_group,
     check_command,
     ask_command,
     tell_command,
