@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluation.ranking import best_configuration, best_validation
+from components.evaluation.ranking import best_configuration, best_validation, configurations
 from components.lode.channels import LOSS, METRIC
 from components.lode.errors import LODEError
 from components.training.history import History
+
+ONE_IN = 5  # configurations is held out where no seed can be, as in the judge's parts
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class FitData:
     def of(
         cls, sweep: Sequence[History], pilots: Sequence[History], held_out_seeds: int
     ) -> FitData:
-        """Of all completed runs, with the largest `held_out_seeds` seeds of the sweep held out.
+        """Of all completed runs, a part of the sweep's held out (`held_out_runs`).
 
         Raises:
             LODEError: no completed run in the sweep, several tasks, lengths or budgets, a series
@@ -38,18 +41,38 @@ class FitData:
             raise LODEError(
                 f"none of {len(sweep)} histories is of a completed run; run `lode sweep` first"
             )
-        seeds = sorted({history.meta["seed"] for history in completed})
+        apart = held_out_runs(completed, held_out_seeds)
+        last = {h.meta["seed"] for h in completed if h.run_id in apart}
+        whole = all(h.run_id in apart for h in completed if h.meta["seed"] in last)
         completed += [history for history in pilots if history.completed]
-        _check(completed)
-        last = set(seeds[-held_out_seeds:]) if held_out_seeds else set()
-        if len(last) == len(seeds):
+        check(completed)
+        if len(apart) == len(completed):
             raise LODEError(
-                f"held_out_seeds = {held_out_seeds} leaves none of the seeds {seeds} to fit"
+                f"held_out_seeds = {held_out_seeds} leaves none of {len(completed)} runs of one "
+                "configuration to fit"
             )
+        held_out = [h.run_id in apart or (whole and h.meta["seed"] in last) for h in completed]
         series = np.stack([h.series() for h in completed])
-        _check_direction(series)
-        held_out = np.array([history.meta["seed"] in last for history in completed])
-        return cls(series, held_out, len(sweep) + len(pilots) - len(completed))
+        return cls(series, np.array(held_out), len(sweep) + len(pilots) - len(completed))
+
+
+def held_out_runs(sweep: Sequence[History], seeds: int) -> set[str]:
+    """Ids of the completed runs that choose the best weights: those of the largest `seeds` seeds.
+
+    Where most configurations have no other seed, as in runs that others have made, one in
+    `ONE_IN` configurations instead, evenly along their ranking, the best not among them.
+    """
+    completed = [history for history in sweep if history.completed]
+    last = set(sorted({h.meta["seed"] for h in completed})[-seeds:]) if seeds else set()
+    runs: dict[tuple[str, float | None], list[History]] = defaultdict(list)
+    for history in completed:
+        runs[history.configuration].append(history)
+    both = sum(len({h.meta["seed"] in last for h in group}) == 2 for group in runs.values())
+    if not last or 2 * both >= len(runs):
+        return {h.run_id for h in completed if h.meta["seed"] in last}
+    ranked = sorted(configurations(completed), key=lambda one: -(one.validation.mean or 0.0))
+    apart = ranked[ONE_IN // 2 :: ONE_IN] or ranked[-1:]
+    return {h.run_id for one in apart for h in runs[one.scheduler, one.peak_lr]}
 
 
 def initial_schedule(histories: Sequence[History]) -> tuple[float, ...]:
@@ -61,7 +84,12 @@ def initial_schedule(histories: Sequence[History]) -> tuple[float, ...]:
     return tuple(float(lr) for lr in winner.points["lr"])
 
 
-def _check(histories: Sequence[History]) -> None:
+def check(histories: Sequence[History]) -> None:
+    """
+    Raises:
+        LODEError: completed runs of several tasks, lengths or budgets, one that is short or not
+            finite, or a metric to be minimised.
+    """
     for key, plural in (("task", "tasks"), ("points", "lengths"), ("updates", "budgets")):
         values = sorted({str(history.meta[key]) for history in histories})
         if len(values) > 1:
@@ -85,6 +113,7 @@ def _check(histories: Sequence[History]) -> None:
             "Table 4); add others to sweep.schedulers",
             stacklevel=4,
         )
+    _check_direction(np.stack([history.series() for history in histories]))
 
 
 def _check_direction(series: np.ndarray) -> None:

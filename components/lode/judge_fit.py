@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from components.lode.errors import LODEError
+from components.lode.fit_data import check
 from components.lode.judge import Judge, JudgeConfig, Scales, edges, held, means
 from components.lode.opening import Opening, with_start
 from components.lode.settings import JudgeSettings
@@ -45,14 +46,15 @@ class Runs:
 
     @classmethod
     def of(cls, histories: Sequence[History]) -> Runs:
-        """Of the completed histories, which must be of one length.
+        """Of the completed histories.
 
         Raises:
-            LODEError: there is none.
+            LODEError: there is none, or as of `components.lode.fit_data.check`.
         """
         done = [history for history in histories if history.completed]
         if not done:
             raise LODEError("no completed run to fit a judge on; run `lode sweep` first")
+        check(done)
         loss, metric, lr = np.moveaxis(np.stack([h.series() for h in done]), -1, 0).copy()
         names = [(*h.configuration, h.meta.get("scheduler_digest")) for h in done]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}

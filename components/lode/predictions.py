@@ -10,6 +10,7 @@ import numpy as np
 
 from components.evaluation.ranking import best_configuration
 from components.evaluation.trajectories import Trajectories
+from components.lode.fit_data import held_out_runs
 from components.lode.model import LODE
 from components.lode.names import WEIGHTS
 from components.lode.table_a1 import OBSERVED, window_points
@@ -37,23 +38,22 @@ def predict_held_out(lode_dir: Path, sweep: Sequence[History]) -> Trajectories |
     if not runs or not (Path(lode_dir) / WEIGHTS).exists():
         return None
     lode = LODE.load(lode_dir)
-    held_out = held_out_seeds(lode.config.fit, sweep)
-    run = next((h for h in runs if h.meta["seed"] in held_out), runs[-1])
+    held_out = _held_out(lode.config.fit, sweep)
+    run = next((h for h in runs if h.run_id in held_out), runs[-1])
     points, series = int(run.meta["points"]), run.series()[None]
     times = np.arange(1, points + 1) / points
     predicted = {}
     for share in OBSERVED:
         seen = window_points(share, points)
         predicted[round(100 * share)] = seen, lode.predict(times[:seen], series[:, :seen], times)[0]
-    return Trajectories(run, predicted, run.meta["seed"] in held_out)
+    return Trajectories(run, predicted, run.run_id in held_out)
 
 
-def held_out_seeds(fit: Mapping[str, Any] | None, sweep: Sequence[History]) -> set[int]:
-    """Seeds the fit kept for judging itself: the last ones of the completed runs.
+def _held_out(fit: Mapping[str, Any] | None, sweep: Sequence[History]) -> set[str]:
+    """Ids of the runs the fit kept for judging itself.
 
     Args:
         fit: the summary of the fit in the LODE's config.
     """
     count = int(((fit or {}).get("settings") or {}).get("held_out_seeds") or 0)
-    seeds = sorted({int(h.meta["seed"]) for h in sweep if h.completed})
-    return set(seeds[-count:]) if count else set()
+    return held_out_runs(sweep, count)

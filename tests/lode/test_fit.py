@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 import torch
 
+from components.evaluation.ranking import best_configuration
 from components.lode import fit as fit_module
 from components.lode import table_a1
 from components.lode.channels import LR, METRIC, Channels
 from components.lode.errors import LODEError
 from components.lode.fit import CHECKPOINT, FitResult, fit, one_cycle
+from components.lode.fit_data import held_out_runs
 from components.lode.judge_fit import Runs, fit_judge
 from components.lode.model import LODE, LODEConfig
 from components.lode.names import CONFIG, WEIGHTS
@@ -215,6 +217,37 @@ def test_fresh_seeds_of_pilots_are_fitted(histories: list[History], tmp_path: Pa
     assert (summary["fitted"], summary["held_out"]) == (14, 6)
 
 
+def test_with_one_seed_a_fifth_of_the_configurations_is_held_out(
+    histories: list[History], tmp_path: Path
+) -> None:
+    """As in a tracker: every configuration once; the best one is fitted, all its runs together."""
+    for seed, history in enumerate(histories):
+        history.meta["seed"] = seed % 2 if history.configuration[1] == 0.1 else 0
+    summary = fit(histories, folder=tmp_path, mu=4, settings=FitSettings(updates=1)).summary
+    apart = held_out_runs(histories, 1)
+    assert (summary["fitted"], summary["held_out"]) == (18 - len(apart), len(apart))
+    kept = {h.configuration for h in histories if h.run_id not in apart}
+    assert kept.isdisjoint({h.configuration for h in histories if h.run_id in apart})
+    best = best_configuration(histories)
+    assert apart and (best.scheduler, best.peak_lr) in kept
+
+
+@pytest.mark.parametrize("spoil", ["direction", "budgets", "lengths", "tasks"])
+def test_the_judge_refuses_what_the_lode_refuses(histories: list[History], spoil: str) -> None:
+    if spoil == "direction":  # a positive loss as the metric
+        for history in histories:
+            history.points["val_metric"] = history.points["train_loss"]
+    elif spoil == "lengths":
+        histories[0].points = histories[0].points.iloc[:20]
+        histories[0].meta["points"] = 20
+    else:
+        key, value = {"budgets": ("updates", 40), "tasks": ("task", "digits-mlp")}[spoil]
+        histories[0].meta[key] = value
+    message = "val_metric falls as" if spoil == "direction" else f"histories of several {spoil}"
+    with pytest.raises(LODEError, match=message):
+        Runs.of(histories)
+
+
 def test_rates_of_exactly_zero_are_fitted(histories: list[History], tmp_path: Path) -> None:
     """As at the end of a cosine of another library, or the start of a warm-up."""
     for history in histories:
@@ -284,9 +317,8 @@ def _errors(histories: list[History]) -> None:
         history.points["val_metric"] = 1 - history.points["val_metric"]
 
 
-def _one_seed(histories: list[History]) -> None:
-    for history in histories:
-        history.meta["seed"] = 0
+def _one_run(histories: list[History]) -> None:
+    del histories[1:]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +332,7 @@ def _one_seed(histories: list[History]) -> None:
         (_errors, "val_metric falls as the train loss falls.*log its negative"),
         (_cut, r"\w+ 0\.\d+ seed \d \(\w+\) has 29 of 30 points; quarantine it"),
         (_nan, r"\w+ 0\.\d+ seed \d \(\w+\) has values that are not finite"),
-        (_one_seed, r"held_out_seeds = 1 leaves none of the seeds \[0\] to fit"),
+        (_one_run, "held_out_seeds = 1 leaves none of 1 runs of one configuration to fit"),
     ],
 )
 def test_histories_that_cannot_be_fitted_are_named(
