@@ -19,7 +19,8 @@ from components.storage.shown import cut
 SCHEDULER = re.compile(r"((lr|learning_rate)_?)?sched(ule)?r?(_?(type|name))?", re.IGNORECASE)
 PEAK = re.compile(r"((peak|max|base|init(ial)?)_?)?(lr|learning_rate)", re.IGNORECASE)
 SEED = re.compile(r"(random_?)?seed", re.IGNORECASE)
-SAME_PEAK = 0.01  # relative, of a declared peak and the largest rate that was logged
+# Of a declared peak the largest rate logged: a log need not have the update that reached it.
+SAME_PEAK = (0.9, 1.001)
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,8 @@ def peaks(runs: Sequence[Run], declared: str | None) -> dict[str, float]:
         if (value := number(run.listed.params.get(key, declared))) is not None and value > 0
     }
     done = [run.listed.id for run in runs if run.completed and run.listed.id in logged]
-    agree = all(
-        one in said and abs(said[one] - logged[one]) <= SAME_PEAK * said[one] for one in done
-    )
+    low, high = SAME_PEAK
+    agree = all(one in said and low <= logged[one] / said[one] <= high for one in done)
     return logged | said if done and agree else logged
 
 
@@ -157,10 +157,7 @@ def differences(
             {text(one.params[key]) for one in group if key in one.params}
             for group in groups.values()
         ]
-        most = max(len(some) for some in values)
-        own = all(
-            len(some) == len(group) for some, group in zip(values, groups.values(), strict=True)
-        )
-        if most > 1 and not own:
+        most, every = max(len(some) for some in values), set().union(*values)
+        if most > 1 and len(every) < len(runs):
             found[key] = most
     return found

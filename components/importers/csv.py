@@ -48,6 +48,7 @@ class CsvSource:
         """
         self.label = printable(str(source))
         self.column, self.table = run, table
+        self.missing: frozenset[str] = frozenset()
         self.logs: dict[str, pd.DataFrame] = {}
         self.names: dict[str, str] = {}
         self._read(Path(source))
@@ -66,6 +67,7 @@ class CsvSource:
                 self.names[run_id],
                 params[run_id],
                 tuple(str(name) for name in log if log[name].notna().any()),
+                fault="the table of runs has no row of it" if run_id in self.missing else "",
             )
             for run_id, log in self.logs.items()
         ]
@@ -89,7 +91,7 @@ class CsvSource:
                 )
             for value, part in rows.groupby(self.column, sort=False):
                 self._add(cut(_run_name(value), 200), cut(_run_name(value), 200), part)
-        if not self.logs:
+        if not any(len(log) for log in self.logs.values()):
             raise RunsError(f"{self.label}: no rows there")
 
     def _add(self, run_id: str, name: str, rows: pd.DataFrame) -> None:
@@ -114,6 +116,7 @@ class CsvSource:
         if self.table is not None:
             rows = self._rows_of_table(self.table)
             missing = [one for one in found if one not in rows]
+            self.missing = frozenset(missing)
             if len(missing) == len(found):
                 raise RunsError(
                     f"{printable(str(self.table))}: it has none of the runs, e.g. "
@@ -127,7 +130,7 @@ class CsvSource:
         table = read_table(path)
         key = self.column if self.column in table else None
         if key is None:  # of many files, the column that has their names
-            names = {*self.logs, *(Path(one).stem for one in self.logs)}
+            names = {*self.logs, *map(_bare, self.logs)}
             fits = [str(name) for name in table if table[name].map(_run_name).isin(names).any()]
             if len(fits) != 1:
                 raise RunsError(
@@ -136,7 +139,7 @@ class CsvSource:
                 )
             key = fits[0]
         rows: dict[str, dict[str, Param]] = {}
-        stems = {Path(one).stem: one for one in self.logs}
+        stems = {_bare(one): one for one in self.logs}
         for row in table.to_dict("records"):
             name = cut(_run_name(row[key]), 200)
             name = name if name in self.logs else stems.get(name, name)
@@ -168,9 +171,6 @@ def read_table(path: Path) -> pd.DataFrame:
         raise RunsError(
             f"{shown_path}: damaged ({cut(str(error) or type(error).__name__)})"
         ) from None
-    if cells.columns.has_duplicates:
-        twice = cells.columns[cells.columns.duplicated()][0]
-        raise RunsError(f"{shown_path}: two columns are called {cut(str(twice), 60)}")
     found = {str(name): _numbers(cells[name]) for name in cells}
     return pd.DataFrame(found, index=cells.index)
 
@@ -193,6 +193,12 @@ def _is_table(path: Path) -> bool:
     return _plain(path).suffix.lower() in SUFFIXES
 
 
+def _bare(name: str) -> str:
+    """A file's name without folders and the suffixes of tables, which may have dots of its own."""
+    path = _plain(Path(name))
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+
+
 def _plain(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
 
@@ -213,8 +219,14 @@ def _is_json(path: Path) -> bool:
 def _csv(path: Path) -> pd.DataFrame:
     with _opened(path) as file:
         head = file.readline(LONGEST_LINE)
+    if not head.strip():
+        raise ValueError("it is empty")
     counts = {one: head.count(one) for one in SEPARATORS}
     separator = max(counts, key=lambda one: counts[one])
+    names = next(csv.reader([head], delimiter=separator, skipinitialspace=True))
+    if len(set(names)) < len(names):
+        twice = max(names, key=names.count)
+        raise ValueError(f"two columns are called {twice!r}")
     with _opened(path) as file:
         cells = pd.read_csv(
             file,

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from components.importers import declared
@@ -39,6 +40,7 @@ from components.storage.shown import cut, shown
 from components.training.resampled import HELD_AT_END, LogError, resampled
 
 AT_ONCE = 8  # logs that are asked of a tracker: its answers take longer than its work
+_ROUNDED = 1e-6  # what adding up batches may cost
 MOST_RUNS = 10_000  # as of a sweep: each is a file, and a fit holds all of them
 
 
@@ -121,6 +123,8 @@ class _Import:
             self.listed[run.id] = run
             if run.status == RUNNING:
                 self.leave_out(run.id, "it is still running")
+            elif run.fault:
+                self.leave_out(run.id, run.fault)
         self._check_parameters()
 
     def _check_parameters(self) -> None:
@@ -267,9 +271,21 @@ class _Import:
             table = resampled(_nothing(), updates=updates, points=points, until=0)
         return Run(listed, log, table, False, trunk)
 
+    def _check_shares(self) -> None:
+        """A share that is logged in per cent would be of no run that ever was."""
+        metric = self.target.metric
+        highest = [float(run.points["val_metric"].max()) for run in self.runs if len(run.points)]
+        if metric.percent and highest and np.median(highest) > 1 + _ROUNDED:
+            raise RunsError(
+                f"val_metric reaches {np.median(highest):.4g}, and {cut(metric.name, 60)} is a "
+                "share in [0, 1]: map a column of shares, or take percent out of its metric in "
+                "params.yaml"
+            )
+
     def assemble(self) -> Imported:
         if not self.runs:
             raise RunsError("none of the runs can come in: " + self._reasons())
+        self._check_shares()
         configuration = self._configurations()
         self._once(configuration)
         found, faults = seeds(self.runs, self._seed_column(), configuration)

@@ -39,7 +39,7 @@ def own_name(name: str, points: pd.DataFrame, updates: int) -> str:
 def described(points: pd.DataFrame, updates: int) -> str:
     """A name for what nobody has named, in per cent of the run and of the peak.
 
-    `constant`, `cosine` (ours), or `up 2 %, down from 80 % to 0 %, half at 90 %`.
+    `constant`, `cosine` (ours), or `up 2%, down from 80% to 0% (3/4 at 85%, 1/4 at 95%)`.
     """
     known = ours(points, updates)
     if known is not None:
@@ -50,8 +50,12 @@ def described(points: pd.DataFrame, updates: int) -> str:
     parts = [f"up {up:.0%}"] if rates[0] < PEAK * rates.max() else []
     if high[-1] + 1 < len(steps):
         tail, end = rates[high[-1] :] / rates.max(), float(rates[-1] / rates.max())
-        half = steps[high[-1] :][int(np.argmax(tail <= (1 + end) / 2))]
-        parts.append(f"down from {down:.0%} to {end:.0%}, half at {half:.0%}")
+        early, late = (
+            float(steps[high[-1] :][int(np.argmax(tail <= end + share * (1 - end)))])
+            for share in (0.75, 0.25)
+        )
+        way = f"3/4 at {early:.0%}, 1/4 at {late:.0%}"
+        parts.append(f"down from {down:.0%} to {end:.0%} ({way})")
     return ", ".join(parts) or "constant"
 
 

@@ -26,6 +26,7 @@ class Listed:
         params: its configuration: names to plain values.
         columns: what it logged, by name.
         status: `running` or `ended`, well or not. version: another one when it has changed.
+        fault: why it cannot come in; empty: nothing is known.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Listed:
     columns: tuple[str, ...] = ()
     status: str = ENDED
     version: str = ""
+    fault: str = ""
 
     def describe(self) -> str:
         """For messages."""
