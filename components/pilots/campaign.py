@@ -35,7 +35,8 @@ from components.evaluation.results import BaselinePlan, Finalist, Gain, PilotRes
 from components.evaluation.statistics import summarize
 from components.evaluation.walltime import total_seconds
 from components.pilots.budget import Budget
-from components.pilots.proposals import Proposer, Recipe
+from components.pilots.proposals import Proposer
+from components.runs.fits import Recipe
 from components.runs.job import Job, RunAll
 from components.runs.plan import note, under
 from components.runs.pool import run_all

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from components.evaluation.ranking import ranked_peaks
-from components.lode.fit import fit
 from components.lode.judge_fit import Runs, fit_judge
 from components.lode.planner import propose_plans, random_shapes
-from components.lode.settings import Architecture, FitSettings, JudgeSettings
 from components.pilots.budget import FINALISTS, Budget
 from components.runs.comparison import FAMILIES, REACH
+from components.runs.fits import Recipe, fit_both
 from components.schedulers.plan import parametric_table
 from components.training.history import History
 
@@ -24,16 +23,6 @@ from components.training.history import History
 FINALISTS_MEMBERS = 3
 # The LODE only generates here; half of its training is enough for that.
 FIT_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How LODE and judge are fitted on the way."""
-
-    mu: int
-    fit: FitSettings
-    judge: JudgeSettings
-    architecture: Architecture
 
 
 @dataclass(frozen=True)
@@ -68,19 +57,11 @@ class Proposer:
 
     def propose(self, histories: Sequence[History], number: int) -> np.ndarray:
         """What LODE and judge, fitted on the sweep and the pilots so far, propose."""
-        recipe = self.recipe
         self.on_fit(f"fitting for proposals {number}")
-        lode = fit(
-            self.sweep,
-            pilots=histories,
-            folder=self.scratch,
-            mu=recipe.mu,
-            settings=replace(recipe.fit, updates=max(1, int(FIT_SHARE * recipe.fit.updates))),
-            architecture=recipe.architecture,
-        ).lode
-        done = self._completed(histories)
-        judge = fit_judge(Runs.of(done), recipe.judge)
-        series = np.stack([run.series() for run in done])
+        updates = max(1, int(FIT_SHARE * self.recipe.fit.updates))
+        recipe = replace(self.recipe, fit=replace(self.recipe.fit, updates=updates))
+        lode, judge = fit_both(self.sweep, histories, recipe, folder=self.scratch)
+        series = np.stack([run.series() for run in self._completed(histories)])
         rng = np.random.default_rng(number)
         return propose_plans(lode, judge, series, self.budget.propose, rng)
 

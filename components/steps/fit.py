@@ -7,10 +7,9 @@ from pathlib import Path
 
 from components.evaluation.ranking import best_configuration
 from components.evaluation.results import FitSummary
-from components.lode.fit import fit as fit_lode
-from components.lode.judge_fit import Runs, fit_judge
 from components.lode.opening import Opening
 from components.lode.settings import DEFAULT, PAPER
+from components.runs.fits import Recipe, fit_both, fit_lode
 from components.runs.progress import progress
 from components.runs.scheduled import JUDGE_FILES
 from components.schedulers.names import PARAMETRIC_SCHEDULERS
@@ -52,36 +51,15 @@ def fit_models(
         plan: what runs under the default controller begin with; empty: the sweep's best schedule.
         checkpoint: folder from which a killed fit goes on.
     """
-    lode = settings.lode
-    judged = lode.controller == DEFAULT
-    total = lode.fit.updates + (lode.judge.updates if judged else 0)
-    with progress(f"fit {settings.task}", total) as advance:
-        shown = 0
-
-        def show(done: int, error: float) -> None:
-            nonlocal shown
-            advance(done - shown, f"held-out error {error:.3f}")
-            shown = done
-
-        fit_lode(
-            sweep,
-            pilots=others,
-            folder=folder,
-            checkpoint=checkpoint,
-            settings=lode.fit,
-            architecture=lode.architecture,
-            mu=lode.scheduler.mu,
-            progress=show,
-        )
-        if judged:
-            judge = fit_judge(
-                Runs.of([*sweep, *others]),
-                lode.judge,
-                opening=opening(sweep, plan),
-                progress=lambda done: advance(done, "judge"),
-            )
-            judge.save(folder)
-            return
+    recipe, places = Recipe.of(settings), {"folder": folder, "checkpoint": checkpoint}
+    if settings.lode.controller == DEFAULT:
+        begins = opening(sweep, plan)
+        with progress(f"fit {settings.task}", recipe.updates) as advance:
+            _, judge = fit_both(sweep, others, recipe, opening=begins, advance=advance, **places)
+        judge.save(folder)
+        return
+    with progress(f"fit {settings.task}", recipe.fit.updates) as advance:
+        fit_lode(sweep, others, recipe, advance, **places)
     for name in JUDGE_FILES:  # one of an earlier fit would be registered with this LODE
         (folder / name).unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from typing import Any
 from components.evaluation.results import PilotResult
 from components.pilots.budget import Budget
 from components.pilots.campaign import Pilots, run_pilots
-from components.pilots.proposals import Recipe
+from components.runs.fits import Recipe
 from components.runs.job import Job, RunAll
 from components.runs.lending import lend
 from components.runs.plan import template
@@ -63,14 +63,14 @@ def summary(settings: Settings, workspace: Workspace) -> str:
 
 def pilots_of(settings: Settings, workspace: Workspace) -> Pilots:
     """What the pilots need, from the settings and what lies in the workspace."""
-    task, lode = settings.task, settings.lode
+    task = settings.task
     budget = Budget.of(settings.pilot_runs)
     taken = {*settings.sweep.seeds, *settings.evaluation.seeds}
     free = (seed for seed in itertools.count(max(settings.sweep.seeds) + 1) if seed not in taken)
     return Pilots(
         sweep=accepted_histories(workspace.histories(task), workspace.accepted(task)),
         template=template(settings, workspace, workspace.pilots(task)),
-        recipe=Recipe(lode.scheduler.mu, lode.fit, lode.judge, lode.architecture),
+        recipe=Recipe.of(settings),
         budget=budget,
         seeds=settings.sweep.seeds,
         fresh=list(itertools.islice(free, budget.screen + budget.confirm)),

@@ -33,7 +33,7 @@ def run_sweep(
         train: who trains; None: processes of this machine.
 
     Raises:
-        components.runs.pool.WorkerDiedError: a worker was killed; call again to go on.
+        components.runs.processes.WorkerDiedError: a worker was killed; call again to go on.
     """
     histories: list[History] = []
     for jobs, report in _rounds(plan):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.runs.pool import WorkerDiedError
+from components.runs.processes import WorkerDiedError
 from components.settings import Settings, SettingsError, load
 from components.steps import sweep as sweep_module
 from components.steps.pipeline import STEPS

@@ -20,8 +20,9 @@ from components.lode.settings import Architecture, FitSettings, JudgeSettings
 from components.pilots import campaign as module
 from components.pilots.budget import Budget
 from components.pilots.campaign import Pilots, paired_gain, run_pilots
-from components.pilots.proposals import Recipe, finer_peaks
+from components.pilots.proposals import finer_peaks
 from components.runs.comparison import FAMILIES, REACH
+from components.runs.fits import Recipe
 from components.runs.job import Job
 from components.runs.pool import run_all
 from components.schedulers.parametric import PARAMETRIC, Parametric

@@ -86,7 +86,7 @@ def test_no_more_workers_than_a_container_may_use_cores() -> None:
     asks = (
         "import sys; from pathlib import Path; from types import SimpleNamespace;"
         "from components.runs import pool;"
-        "pool._executor = lambda workers: sys.exit(f'workers: {workers}');"
+        "pool.processes = lambda workers, died: sys.exit(f'workers: {workers}');"
         "pool.run_all([SimpleNamespace(path=Path('none'))] * 9)"
     )
     quota = "mount -t tmpfs tmpfs /sys/fs/cgroup && echo 50000 100000 > /sys/fs/cgroup/cpu.max"
