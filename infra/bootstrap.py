@@ -166,6 +166,9 @@ def install() -> None:
         "--python",
         PYTHON,
         "--system-certs",
+        # Else the first start of everything does, and where PYTHONDONTWRITEBYTECODE is set, every
+        # start: torch's and MLflow's then take seconds more.
+        "--compile-bytecode",
         "--constraints",
         "requirements.lock",
         "--build-constraints",

@@ -10,7 +10,7 @@ import click
 
 from components.cli.options import ask, read_settings, settings_options
 from components.evaluation.tables import Table
-from components.registry.promotion import Version, list_versions
+from components.registry.versions import Version, list_versions
 from components.steps.files import VALIDATION
 from components.storage.lock import only_one
 

@@ -10,7 +10,8 @@ import click
 
 from components.cli.nightly import version_table
 from components.cli.options import ask, read_settings, settings_options
-from components.registry.promotion import list_versions, promote, rollback, way_back
+from components.registry.promotion import promote, rollback, way_back
+from components.registry.versions import list_versions
 
 if TYPE_CHECKING:
     from components.settings import Settings

@@ -49,7 +49,7 @@ def is_there(tracking_uri: str) -> bool:
     """Whether there is anything to look at: false of a local database that nobody has made."""
     if not tracking_uri.startswith("sqlite:"):
         return True
-    return _database(tracking_uri).exists()
+    return local_database(tracking_uri).exists()
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def _check_reachable(uri: str) -> None:
 
 
 def _check_sqlite(uri: str) -> None:
-    path = _database(uri)
+    path = local_database(uri)
     try:
         make_whole(path)
         # Taking the write lock tells a read-only file, folder or disk, and what is no database.
@@ -107,7 +107,8 @@ def _check_sqlite(uri: str) -> None:
         ) from None
 
 
-def _database(uri: str) -> Path:
+def local_database(uri: str) -> Path:
+    """The file of `sqlite:///…`."""
     return Path(uri.removeprefix("sqlite:///").partition("?")[0])
 
 

@@ -1,4 +1,4 @@
-"""Which version is in use: promotion, the way back, and what the versions are.
+"""Which version is in use: promotion, and the way back.
 
 MLflow has no compare-and-swap for aliases. So the alias `champion` is moved last, after everything
 that explains it is written, and only if it still points where the caller saw it. Between that look
@@ -9,8 +9,6 @@ its tags stay, and `lode versions` shows both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from components.registry.aliases import (
@@ -29,16 +27,6 @@ from components.registry.registration import Registration, as_registration, mode
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version: `created` in local time, `aliases` sorted, `tags` as registered."""
-
-    version: int
-    aliases: tuple[str, ...]
-    created: datetime
-    tags: Mapping[str, str]
 
 
 def find(task: str, alias: str, *, tracking_uri: str) -> Registration | None:
@@ -185,30 +173,6 @@ def rollback(
             client.set_model_version_tag(name, str(left), key, value)
         client.set_registered_model_alias(name, CHAMPION, str(target))
     return left, target
-
-
-def list_versions(task: str, *, tracking_uri: str) -> list[Version]:
-    """All versions, oldest first; empty where there are none.
-
-    Raises:
-        RegistryError: the registry is unreachable.
-    """
-    name = model_name(task)
-    if not is_there(tracking_uri):
-        return []
-    with connect(tracking_uri) as client:
-        held: dict[int, list[str]] = {}
-        for alias, number in aliases(client, name).items():
-            held.setdefault(number, []).append(alias)
-        return [
-            Version(
-                version=int(found.version),
-                aliases=tuple(sorted(held.get(int(found.version), []))),
-                created=datetime.fromtimestamp(found.creation_timestamp / 1000).astimezone(),
-                tags=dict(found.tags),
-            )
-            for found in versions(client, name)
-        ]
 
 
 def _check_there(name: str, tracking_uri: str) -> None:

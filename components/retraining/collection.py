@@ -45,7 +45,6 @@ from components.retraining.sources import (
     Sources,
     read_sources,
 )
-from components.retraining.teaching import check_pilots, check_teaches
 from components.runs.tasks import metric_of
 from components.settings import Settings
 from components.steps.stamps import check_settings_of
@@ -92,6 +91,8 @@ def collect(settings: Settings, workspace: Workspace) -> StepResult:
 
 def _goes_on(night: Night, settings: Settings, workspace: Workspace) -> bool:
     """Whether a frozen night is one of these settings, with its files, that can be fitted."""
+    from components.retraining.teaching import check_teaches  # torch
+
     if night.settings != settings_digest(settings) or not night.intact(workspace):
         return False
     sweep, others = (night.read(workspace, ids) for ids in (night.sweep, night.others))
@@ -115,6 +116,8 @@ def _last_seen(settings: Settings, workspace: Workspace) -> str | None:
 def _freeze(
     settings: Settings, workspace: Workspace, sources: Sources, fingerprints: dict[str, str]
 ) -> Night:
+    from components.retraining.teaching import check_pilots, check_teaches  # torch
+
     completed = [found.history for found in sources.runs if found.history.completed]
     checked = _checked(completed, sources, settings, workspace)
     good = {history.run_id for history in checked.accepted}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from components.retraining.challenger import fit_challenger
 from components.retraining.collection import collect
-from components.retraining.comparison import compare
-from components.retraining.decision import decide
 from components.retraining.errors import RetrainingError
-from components.retraining.version import record_version
-from components.runs.job import RunAll
 from components.settings import Settings
 from components.steps.step import StepResult
 from components.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from components.runs.job import RunAll
 
 
 def retrain(settings: Settings, workspace: Workspace, run_all: RunAll | None = None) -> StepResult:
@@ -38,6 +37,12 @@ def retrain(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
         )
     result = collect(settings, workspace)
     if result.ran:
+        # torch, and more: a night on which nothing is new need not wait for it
+        from components.retraining.challenger import fit_challenger
+        from components.retraining.comparison import compare
+        from components.retraining.decision import decide
+        from components.retraining.version import record_version
+
         record_version(settings, workspace)
         fit_challenger(settings, workspace)
         compare(settings, workspace, run_all)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from components.runs.validated import read_accepted
 from components.storage.workspace import Workspace
-from components.training.history import History, history_path, read_history
+from components.training.history import History, history_path, read_once
 
 
 def sweep_run_ids(task: str, workspace: Workspace) -> list[str]:
@@ -26,4 +26,4 @@ def sweep_histories(task: str, workspace: Workspace) -> list[History]:
         HistoryError: one is gone or damaged.
     """
     folder = workspace.histories(task)
-    return [read_history(history_path(folder, one)) for one in sweep_run_ids(task, workspace)]
+    return [read_once(history_path(folder, one)) for one in sweep_run_ids(task, workspace)]

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from components.steps.declared import values
 from components.storage.digests import file_digest, text_digest
-from components.storage.modules import imported_modules, statements
+from components.storage.modules import imported_modules, source_digests, statements
 from components.storage.typed import DamagedError, read_sealed, write_sealed
 from components.storage.workspace import Workspace, WorkspaceError
-from components.training.history import digest, read_history
+from components.training.history import digest, read_once
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -31,6 +31,7 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 LONGEST = 60  # characters of a value that a message shows
 SHOWN = 3  # of what has changed; the rest is counted
 PARTS = ("settings", "code", "read", "written")
+SOURCE = "source"  # of the code: where that is as it was, so is what it means
 Stamp = dict[str, dict[str, Any]]  # these parts, each by name
 
 
@@ -44,10 +45,10 @@ def why_stale(step: Step, settings: Settings, workspace: Workspace) -> str | Non
     if before is None:
         return ""
     try:
-        now = _stamp(step, settings, workspace)
+        now = _stamp(step, settings, workspace, before)
     except (OSError, ValueError, RuntimeError, KeyError):  # what comes before is not there yet
         return "what it needs or made is missing or damaged"
-    changed = [name for part in now for name in _differing(before[part], now[part])]
+    changed = [name for part in PARTS for name in _differing(before[part], now[part])]
     return _have_changed(changed) if changed else None
 
 
@@ -107,7 +108,9 @@ def rooms_of(module: str) -> list[str]:
     return sorted([own, *rooms])
 
 
-def _stamp(step: Step, settings: Settings, workspace: Workspace) -> Stamp:
+def _stamp(
+    step: Step, settings: Settings, workspace: Workspace, before: Stamp | None = None
+) -> Stamp:
     def relative(path: Path) -> str:
         return path.relative_to(workspace.main.root).as_posix()
 
@@ -122,10 +125,20 @@ def _stamp(step: Step, settings: Settings, workspace: Workspace) -> Stamp:
     }
     return {
         "settings": values(settings, step.settings),
-        "code": code_of(step.module),
+        **_code(step.module, before or {}),
         "read": read,
         "written": written,
     }
+
+
+def _code(module: str, before: Stamp) -> Stamp:
+    """What `code_of` says, and of which source; parsing takes a second, so not where the source of
+    every module is that of `before`."""
+    known = before.get(SOURCE)
+    if isinstance(known, dict) and known and source_digests(known) == known:
+        return {"code": before["code"], SOURCE: known}
+    code = code_of(module)
+    return {"code": code, SOURCE: source_digests(code)}
 
 
 def content(files: Sequence[Path]) -> str:
@@ -138,7 +151,7 @@ def content(files: Sequence[Path]) -> str:
 
 @lru_cache(maxsize=32)  # several steps read the same folder
 def _histories(files: tuple[tuple[Path, int, int], ...]) -> str:
-    return digest(read_history(path) for path, _, _ in files)
+    return digest(read_once(path) for path, _, _ in files)
 
 
 @lru_cache(maxsize=1024)

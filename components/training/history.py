@@ -15,6 +15,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,18 @@ def read_history(path: Path) -> History:
             REPEATED,
         )
     raise HistoryError(f"{printable(str(path))}: {problem}; {remedy}", problem)
+
+
+def read_once(path: Path) -> History:
+    """As `read_history`, but a file that is as it was is not read twice: for who changes nothing of
+    what he is given."""
+    status = path.stat() if path.exists() else None
+    return _kept(path, *((status.st_mtime_ns, status.st_size) if status else (0, 0)))
+
+
+@lru_cache(maxsize=1024)  # some 15 kB each
+def _kept(path: Path, _mtime_ns: int, _size: int) -> History:
+    return read_history(path)
 
 
 def read_histories(folder: Path) -> list[History]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from components.registry.promotion import Version, list_versions
+from components.registry.versions import Version, list_versions
 from components.settings import load
 from components.steps.pipeline import PIPELINE
 from components.storage.workspace import Workspace

@@ -75,10 +75,10 @@ def works(project: Path) -> bool:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project set up by two processes at once."""
     project = make_project(tmp_path_factory.mktemp("bootstrap") / "project")
-    first = start(project)
+    first = start(project, PYTHONDONTWRITEBYTECODE="1")
     while not (project / ".lode/setup.under-way").exists() and first.poll() is None:
         time.sleep(0.01)
-    second = start(project)
+    second = start(project, PYTHONDONTWRITEBYTECODE="1")
     (code, said), (code_2, said_2) = finish(first), finish(second)
     assert (code, code_2) == (0, 0), said + said_2
     assert "creating .venv" in said and "waiting" not in said
@@ -89,6 +89,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_at_once_make_one_environment(project: Path) -> None:
     assert works(project)
+
+
+def test_packages_are_compiled_also_where_python_may_not(project: Path) -> None:
+    packages = next(project.glob(".venv/lib/python*/site-packages"))
+    assert list(packages.glob("setuptools/__pycache__/__init__.*.pyc"))
 
 
 def test_a_second_call_says_and_does_nothing(project: Path) -> None:

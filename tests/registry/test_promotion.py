@@ -14,8 +14,9 @@ from components.lode.settings import ControllerSettings
 from components.registry.challenger import register_challenger
 from components.registry.connection import RegistryError, connect
 from components.registry.models import champion, register
-from components.registry.promotion import appoint, find, list_versions, promote, rollback, way_back
+from components.registry.promotion import appoint, find, promote, rollback, way_back
 from components.registry.registration import Registration
+from components.registry.versions import list_versions
 
 TASK = "mnist1d-cnn"
 TAGS = {"settings_digest": "s" * 64, "histories_digest": "h" * 64}

@@ -7,8 +7,8 @@ from pathlib import Path
 from components.lode.model import LODE
 from components.registry.connection import connect
 from components.registry.models import register
-from components.registry.promotion import list_versions
 from components.registry.report import log_report, report_address
+from components.registry.versions import list_versions
 
 TASK = "mnist1d-cnn"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.registry.models import fetch
-from components.registry.promotion import Version, list_versions
+from components.registry.versions import Version, list_versions
 from components.retraining.git_branch import pointer
 from components.retraining.histories_versions import histories_versions, restore
 from components.retraining.record import last_record

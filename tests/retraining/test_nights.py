@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from components.registry.connection import RegistryError, connect
-from components.registry.promotion import find, list_versions, rollback
+from components.registry.promotion import find, rollback
+from components.registry.versions import list_versions
 from components.retraining.challenger import fit_challenger
 from components.retraining.collection import collect
 from components.retraining.comparison import compare

@@ -90,12 +90,22 @@ def test_changed_code_of_the_fit_makes_it_run_again_and_says_so(
     def with_change(to: str) -> str | None:
         edited = {**sources, changed: to}
         monkeypatch.setattr(stamps, "imported_modules", lambda *entry, barred: edited)
+        monkeypatch.setattr(
+            stamps, "source_digests", lambda names: {name: edited[name] for name in names}
+        )
         return stamps.why_stale(step(), tiny(), made)
 
     source = sources[changed]
     assert with_change(source + "\n# a comment\n") is None
     assert with_change(source.replace('"""', '"""Other words. ', 1)) is None, "a docstring"
     assert with_change(source + "\nMORE = 1\n") == f"{changed} has changed"
+
+
+def test_nothing_is_parsed_where_no_source_has_changed(
+    made: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stamps, "code_of", lambda module: pytest.fail(f"{module} was parsed"))
+    assert stamps.why_stale(step(), tiny(), made) is None
 
 
 @given(
