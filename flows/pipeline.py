@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import State, get_run_logger
-from prefect.states import Cancelled
 
 from components.steps.pipeline import STEPS, steps_of
 from components.steps.table import result_table
 from components.storage.lock import only_one
 from flows.artifacts import publish
 from flows.inputs import read
+from flows.interrupts import stopped
 from flows.names import of_changes
 from flows.nightly import through_the_gate
 from flows.parameters import AS_IN_PARAMS, Changes, Promote, SettingsFile
@@ -47,8 +47,8 @@ def pipeline(
     """
     try:
         return _run(params, task, changes, promote)
-    except KeyboardInterrupt:  # in `make demo`; Prefect takes it for a crash
-        return Cancelled(message="stopped with Ctrl-C; finished runs are kept")
+    except KeyboardInterrupt:  # in `make demo`
+        return stopped()
 
 
 def _run(params: Path, task: TaskName, changes: Changes, promote: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from prefect import Task, get_run_logger, task
+from prefect import get_run_logger
 from prefect.cache_policies import NO_CACHE
 
 from components.runs.progress import reporting
@@ -15,9 +15,10 @@ from components.settings import Settings
 from components.steps.step import Step, StepResult
 from components.storage.workspace import Workspace
 from flows.fan_out import elsewhere
+from flows.interrupts import Stoppable, stopped
 from flows.retries import DELAYS, may_pass_next_time
 
-StepTask = Task[[Settings, Workspace], StepResult]
+StepTask = Stoppable[[Settings, Workspace], StepResult]
 
 
 def step_task(step: Step) -> StepTask:
@@ -71,7 +72,7 @@ def _task(
 ) -> StepTask:
     """The steps know themselves what is done, so Prefect's cache stays out of it."""
 
-    def run(settings: Settings, workspace: Workspace) -> StepResult:
+    def run(settings: Settings, workspace: Workspace) -> Any:  # a StepResult, or `stopped()`
         who = [elsewhere(settings, workspace, trains_by)] if trains_by else []
         log, named = get_run_logger(), title(settings)
 
@@ -81,15 +82,19 @@ def _task(
 
         # a terminal has the bar
         told = log.info if sys.stderr.isatty() else say
-        with reporting(lambda how_far: told(f"{named}: {how_far}")):
-            result = work(settings, workspace, *who)
+        try:
+            with reporting(lambda how_far: told(f"{named}: {how_far}")):
+                result = work(settings, workspace, *who)
+        except KeyboardInterrupt:
+            return stopped()
         say(f"{named}: {result.summary} ({result.timing})")
         return result
 
     def title_of(parameters: dict[str, Any]) -> str:
         return title(parameters["settings"])
 
-    return task(
+    return Stoppable(
+        run,
         name=name,
         description=description,
         task_run_name=title_of,  # type: ignore[arg-type]  # a Protocol no function satisfies
@@ -98,4 +103,4 @@ def _task(
         retries=retries,
         retry_delay_seconds=DELAYS[:retries] or None,
         retry_condition_fn=may_pass_next_time,
-    )(run)
+    )

@@ -66,8 +66,9 @@ def test_the_demo_ends_without_a_traceback(after: str, wait: float, tmp_path: Pa
     if after.startswith("sweep"):
         database = f"file:{tmp_path / '.lode/prefect/prefect.db'}?mode=ro"
         with sqlite3.connect(database, uri=True) as prefect:
-            states = prefect.execute("select state_name from flow_run").fetchall()
-        assert states == [("Cancelled",)]
+            for runs in ("flow_run", "task_run"):
+                states = prefect.execute(f"select state_name from {runs}").fetchall()
+                assert states == [("Cancelled",)], runs
 
 
 def test_so_does_a_step(tmp_path: Path) -> None:
