@@ -36,6 +36,11 @@ PLANTED = [
     *(("flows", f"import {tool}") for tool in ("mlflow", "optuna", "great_expectations", "dvc")),
     *((f"components/{room}", "import pydantic") for room in CORE),
     *((f"components/{room}", "import flows.pipeline") for room in ROOMS),
+    *((f"components/{room}", "import lode") for room in ROOMS),
+    ("lode", "import flows.pipeline"),
+    ("lode", "import mlflow"),
+    ("components/lode", "from components.adapters import torch_scheduler"),
+    ("components/registry", "from components.adapters import torch_scheduler"),
     ("components/training", "from components.pilots import campaign"),
     ("components/tasks", "from components.evaluation import figures"),
     ("components/storage", "import components.settings"),
@@ -52,7 +57,7 @@ PLANTED = [
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("house")
-    for name in ("components", "flows"):
+    for name in ("components", "flows", "lode"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)

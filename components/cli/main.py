@@ -7,6 +7,7 @@ import click
 from components.cli.errors import run
 from components.cli.importing import import_group
 from components.cli.learn import learn_command
+from components.cli.leave import explain_command, export_command
 from components.cli.look import plot_command, report_command, table_command, tasks_command
 from components.cli.nightly import (
     histories_group,
@@ -46,6 +47,8 @@ for command in (
     ask_command,
     tell_command,
     status_command,
+    export_command,
+    explain_command,
     retrain_command,
     versions_command,
     promote_command,

@@ -51,6 +51,10 @@ class Decision:
         gain: of our controller, the judged gain of the final metric over the plan in force, where
             `predicted` and `spread` are that plan's: of the average of the chosen, or, where none
             of them was believed, their mean.
+        gain_error: of `gain`: the judge's error and its members' spread together, √(error² + std²);
+            None where the judge does not know its error.
+        replaced: the rates that a change replaces, at the points that the scheduler leaves in
+            `lrs`; empty where the plan stays.
         kept: why the plan stays; None: it changes to `lrs`.
     """
 
@@ -63,6 +67,8 @@ class Decision:
     lrs: tuple[float, ...] = ()
     samples: int = 0
     gain: float | None = None
+    gain_error: float | None = None
+    replaced: tuple[float, ...] = ()
     kept: str | None = None
 
 

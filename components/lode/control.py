@@ -15,6 +15,7 @@ The steps are the paper's, each changed where Algorithm 1 as printed loses to it
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -130,13 +131,15 @@ def improve(
             chosen=tuple(map(int, accepted[best])),
             t_k=tuple(map(int, t_k[best])),
             gain=float(gain[:, best].mean()) if len(best) else None,
+            gain_error=_error(gain[:, best], judge.config.error),
             kept=NO_GAIN,
         )
         if not believed(gain[:, best], judge.config.error, caution).any():
             return chosen
         table = tables[best].mean(0)
         gain = judge.final_metric(table[None], state, point) - expected
-    chosen = replace(chosen, gain=float(gain.mean()))
+    error = _error(gain, judge.config.error)
+    chosen = replace(chosen, gain=float(gain.mean()), gain_error=error)
     if not believed(gain, judge.config.error, caution).all():
         return chosen
     return replace(chosen, kept=None, lrs=tuple(map(float, table[point:])))
@@ -146,3 +149,10 @@ def believed(gain: np.ndarray, error: float, caution: float) -> np.ndarray:
     """Step 5: which judged gains (members, n) exceed caution · sqrt(error² + spread²): (n,)."""
     with np.errstate(invalid="ignore"):  # infinite caution of a doubt of 0: not a number, not more
         return gain.mean(0) > caution * np.hypot(error, gain.std(0))
+
+
+def _error(gain: np.ndarray, error: float) -> float | None:
+    """Of judged gains (members, n) the doubt that `believed` holds them against, on average; None
+    where it is not known."""
+    doubt = float(np.hypot(error, gain.std(0)).mean()) if gain.size else math.inf
+    return doubt if math.isfinite(doubt) else None

@@ -83,8 +83,11 @@ class LODEScheduler(Scheduler):
         self.lode, self.judge = lode, judge
         self._lowest = lode.config.channels.lowest_lr
         opening = _opening(lode, judge if controller == DEFAULT else None)
-        self._plan = opening.plan(updates, points, self._lowest)
-        self._lrs = opening.rates(updates, points, self._lowest)
+        self._opening = (
+            opening.plan(updates, points, self._lowest),
+            opening.rates(updates, points, self._lowest),
+        )
+        self._plan, self._lrs = self._opening
         self._observed: list[list[float]] = []
         # Where the judge's state is known: going on from there gives the bits of a new start.
         self._known: tuple[int, torch.Tensor] | None = None
@@ -94,8 +97,14 @@ class LODEScheduler(Scheduler):
         """Learning rate of update `step` (0-based): positive and finite."""
         return float(self._lrs[min(max(step, 0), len(self._lrs) - 1)])
 
-    def observe(self, point: int, train_loss: float, val_metric: float, lr: float) -> None:
+    def observe(
+        self, point: int, train_loss: float, val_metric: float, lr: float, *, decide: bool = True
+    ) -> None:
         """Tell what was logged at log point `point` (1 … T), in order; may change the plan.
+
+        Args:
+            decide: False where more points are about to be told, so that only the last of them that
+                a decision is due at has one.
 
         Raises:
             LODEError: `point` is not the one after the last.
@@ -106,8 +115,21 @@ class LODEScheduler(Scheduler):
                 f"log point {point} observed where {expected} of {self.settings['points']} was due"
             )
         self._observed.append([float(train_loss), float(val_metric), float(lr)])
-        if point % self.settings["mu"] == 0 and point < self.settings["points"]:
+        if decide and self.due(point):
             self._replan(point)
+
+    @property
+    def begins_with(self) -> np.ndarray:
+        """(N,) rates of the run if nothing is ever decided."""
+        return self._opening[1]
+
+    def due(self, point: int) -> bool:
+        """Whether a decision is made at a log point."""
+        return bool(point % self.settings["mu"] == 0 and point < self.settings["points"])
+
+    def open_again(self) -> None:
+        """Take back what was decided: the rest of the run goes on as it would have begun."""
+        self._plan, self._lrs = self._opening
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; restores bit for bit. The noise of a decision follows from seed and point,
@@ -132,7 +154,9 @@ class LODEScheduler(Scheduler):
         plan = np.array(state["plan"], dtype=np.float64)
         if plan.shape != self._plan.shape or not (np.isfinite(plan).all() and plan.min() > 0):
             raise LODEError("the state's plan is not one of this run's length in positive rates")
-        if not np.array_equal(plan, self._plan):
+        if np.array_equal(plan, self._opening[0]):
+            self.open_again()
+        else:
             self._follow(plan)
         self._observed = [[math.nan if v is None else v for v in row] for row in state["observed"]]
         self._known = None
@@ -151,12 +175,13 @@ class LODEScheduler(Scheduler):
             decision = self._decide(point, observed)
         else:
             decision = Decision(point, kept="observations not finite")
+        ahead = slice(point, point + self.settings["mu"])
         if decision.lrs:
+            decision = replace(decision, replaced=_floats(self._plan[ahead]))
             plan = self._plan.copy()
             plan[point:] = decision.lrs[: len(plan) - point]
             self._follow(plan)
-        ahead = tuple(float(lr) for lr in self._plan[point : point + self.settings["mu"]])
-        fields = asdict(replace(decision, lrs=ahead))
+        fields = asdict(replace(decision, lrs=_floats(self._plan[ahead])))
         self.decisions.append(
             {key: list(v) if isinstance(v, tuple) else v for key, v in fields.items()}
         )
@@ -232,6 +257,10 @@ def _check(settings: dict[str, Any], lode: Model, judge: Judge | None) -> None:
             "is rescaled, and schedules that are best for one length need not be for the other",
             stacklevel=3,
         )
+
+
+def _floats(rates: np.ndarray) -> tuple[float, ...]:
+    return tuple(map(float, rates))
 
 
 def _opening(lode: Model, judge: Judge | None) -> Opening:

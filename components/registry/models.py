@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.lode.model import LODE
-from components.lode.names import CONFIG
+from components.lode.names import CONFIG, PLAN
 from components.lode.settings import DEFAULT, ControllerSettings
 from components.registry import about as pages
 from components.registry.about import About
@@ -146,7 +146,8 @@ def weights_digest(lode_dir: Path) -> str:
     """SHA-256 (hex) of all weights: of the LODE, and of its judge with the plan."""
     total = hashlib.sha256()
     for path in files(lode_dir):
-        if path.name != CONFIG:  # it says how long the fit took to converge, not what it is
+        # how long the fit took to converge, and what follows from the weights, is not what it is
+        if path.name not in (CONFIG, PLAN):
             total.update(path.read_bytes())
     return total.hexdigest()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from components.evaluation.metric import Metric
-from components.lode.names import CONFIG, JUDGE_CONFIG, JUDGE_WEIGHTS, WEIGHTS
+from components.lode.names import CONFIG, JUDGE_CONFIG, JUDGE_WEIGHTS, PLAN, WEIGHTS
 from components.registry.contents import files_digest
 from components.registry.lazy import mlflow
 from components.training.run import SERIES
@@ -40,9 +40,9 @@ REQUIRES = (
 
 
 def files(lode_dir: Path) -> list[Path]:
-    """Weights and config of the LODE, and of its judge if there is one."""
-    judges = [lode_dir / name for name in (JUDGE_WEIGHTS, JUDGE_CONFIG)]
-    return [lode_dir / WEIGHTS, lode_dir / CONFIG, *(path for path in judges if path.exists())]
+    """Weights and config of the LODE, and of its judge and its plan where there are such."""
+    others = [lode_dir / name for name in (JUDGE_WEIGHTS, JUDGE_CONFIG, PLAN)]
+    return [lode_dir / WEIGHTS, lode_dir / CONFIG, *(path for path in others if path.exists())]
 
 
 def copy_weights(lode_dir: Path, folder: Path) -> Path:
@@ -112,6 +112,7 @@ def log_model(
                 code_paths=[str(package)],
                 model_config={
                     "package": package.name,
+                    "controller": dict(controller),
                     "percent": metric is not None and metric.percent,
                 },
                 signature=_signature(controller, points),

@@ -65,6 +65,7 @@ class LODEModel(PythonModel):
     def load_context(self, context: Any) -> None:
         package = context.model_config["package"]
         self._percent = context.model_config.get("percent", False)
+        self._controller = dict(context.model_config["controller"])
         self._scheduler = importlib.import_module(f"{package}.lode.scheduler").LODEScheduler
         self._settings = importlib.import_module(f"{package}.lode.settings")
         self._error = importlib.import_module(f"{package}.lode.errors").LODEError
@@ -74,7 +75,38 @@ class LODEModel(PythonModel):
         judged = (folder / judge.JUDGE_CONFIG).exists()
         self._judge = judge.Judge.load(folder) if judged else None
         self._sign = self._lode.config.metric_sign
+        self._rates = importlib.import_module(f"{package}.adapters.rate_scheduler")
         self._runs = _Runs()
+
+    def scheduler(
+        self,
+        optimizer: Any,
+        total_steps: int,
+        *,
+        points: int | None = None,
+        seed: int = 0,
+        **controller: Any,
+    ) -> Any:
+        """A `torch.optim.lr_scheduler.LRScheduler` of this LODE: `step()` after every update,
+        `observe(train_loss, val_metric)` after an evaluation, best where `at_log_point` is true.
+
+            model = mlflow.pyfunc.load_model("models:/lode-<task>@champion")
+            scheduler = model.unwrap_python_model().scheduler(optimizer, total_steps=N)
+
+        Args:
+            optimizer: any; the rates it was built with only say its parameter groups' ratios.
+            total_steps: N, updates of the run.
+            points: T, its log points; None: as many as the fit had.
+            seed: of the latent noise.
+            controller: in place of what the version was registered with (mu, n, sigma, …).
+        """
+        chosen = {**self._controller, "horizon": self._controller["horizon"] or None, **controller}
+        rates = self._rates.controller_of(
+            self._lode, self._judge, total_steps, points, seed, chosen
+        )
+        return self._rates.RateScheduler(
+            optimizer, rates, total_steps=total_steps, goal=self._lode.config.metric_goal
+        )
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         settings = dict(params or {})

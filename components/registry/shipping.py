@@ -1,8 +1,8 @@
 """The code that a registered model carries, so that it loads where this project is not installed.
 
-The modules that the LODE's scheduler needs are copied under a package name of their own,
-`lode_core_<digest>`. A user's own `components` package cannot get in the way, and two models of
-different revisions live side by side in one process.
+The modules that the LODE's scheduler needs, torch's face of it included, are copied under a package
+name of their own, `lode_core_<digest>`. A user's own `components` package cannot get in the way,
+and two models of different revisions live side by side in one process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from pathlib import Path
 
 from components.storage.modules import PACKAGE, imported_modules
 
-ENTRY = ("components.lode.model", "components.lode.scheduler")
+ENTRY = (
+    "components.lode.model",
+    "components.lode.scheduler",
+    "components.adapters.rate_scheduler",
+)
 _IMPORT = re.compile(rf"^(\s*(?:from|import)\s+){PACKAGE}(?=[.\s])", re.MULTILINE)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.lode.explained import table_of
 from components.registry.connection import connect, experiment_id
 from components.registry.lazy import mlflow
 from components.training.history import History
@@ -22,6 +23,7 @@ RUN_ID = "lode.run_id"  # the tag that says which history an MLflow run holds
 PARAMS = ("task", "scheduler", "peak_lr", "seed", "updates", "points", "device")
 SUMMARY = ("test_metric", "best_val_metric", "seconds_per_epoch")
 METRICS = ("val_metric", "test_metric", "best_val_metric")
+DECISIONS = "decisions.json"  # MLflow's pages show it as a table
 _BATCH = 1000  # MLflow's limit of metrics per call
 _PAGE = 1000
 
@@ -92,9 +94,18 @@ def _log(client: MlflowClient, run: Run, history: History) -> None:
     client.log_batch(run_id, metrics=metrics[:_BATCH], params=params, tags=tags)
     for start in range(_BATCH, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+    _log_decisions(client, run_id, history)
     end = run.info.start_time + _duration_ms(history)
     status = "FINISHED" if history.completed else "FAILED"
     client.set_terminated(run_id, status, end_time=end)
+
+
+def _log_decisions(client: MlflowClient, run_id: str, history: History) -> None:
+    """Why the rate of a run under a LODE moved; once, as MLflow adds rows to a table it has."""
+    table = table_of(history)
+    if table.rows and DECISIONS not in {one.path for one in client.list_artifacts(run_id)}:
+        columns = {name: [row[i] for row in table.rows] for i, name in enumerate(table.columns)}
+        client.log_table(run_id, data=columns, artifact_file=DECISIONS)
 
 
 def _duration_ms(history: History) -> int:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.lode.names import PLAN
 from components.retraining.record import Night, frozen, this_night
 from components.retraining.typed_json import read_or_none, write
 from components.runs.scheduled import lode_files
@@ -29,7 +30,7 @@ class Fitted:
     @classmethod
     def of(cls, night: Night, settings: Settings, folder: Path) -> Fitted:
         """As if the files that are in `folder` now were fitted for `night`."""
-        files = lode_files(folder, settings.lode.controller)
+        files = [*lode_files(folder, settings.lode.controller), folder / PLAN]
         return cls(night.id, {path.name: file_digest(path) for path in files if path.exists()})
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from components.lode.names import PLAN
 from components.storage.workspace import Workspace, WorkspaceError
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def _piloted(settings: Settings, workspace: Workspace) -> list[Path]:
 def _fitted(settings: Settings, workspace: Workspace) -> list[Path]:
     from components.runs.scheduled import lode_files
 
-    return lode_files(workspace.lode(settings.task), settings.lode.controller)
+    folder = workspace.lode(settings.task)
+    return [*lode_files(folder, settings.lode.controller), folder / PLAN]
 
 
 def _registered(settings: Settings, workspace: Workspace) -> list[Path]:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from components.evaluation.ranking import best_configuration
 from components.evaluation.results import FitSummary
+from components.lode.names import PLAN
 from components.lode.opening import Opening
+from components.lode.plan_file import write_plan
+from components.lode.planned import plan_of
 from components.lode.settings import DEFAULT, PAPER
 from components.runs.fits import Recipe, fit_both, fit_lode
 from components.runs.progress import progress
@@ -44,7 +47,8 @@ def fit_models(
     folder: Path,
     checkpoint: Path,
 ) -> None:
-    """Fit the LODE, and the judge of the default controller, and save both in `folder`.
+    """Fit the LODE, and the judge of the default controller, and save both in `folder`, with what
+    they say of a whole run (plan.json).
 
     Args:
         sweep: the accepted runs, whose best gives the initial schedule. others: more to learn from.
@@ -52,16 +56,18 @@ def fit_models(
         checkpoint: folder from which a killed fit goes on.
     """
     recipe, places = Recipe.of(settings), {"folder": folder, "checkpoint": checkpoint}
+    judge = None
     if settings.lode.controller == DEFAULT:
         begins = opening(sweep, plan)
         with progress(f"fit {settings.task}", recipe.updates) as advance:
-            _, judge = fit_both(sweep, others, recipe, opening=begins, advance=advance, **places)
+            lode, judge = fit_both(sweep, others, recipe, opening=begins, advance=advance, **places)
         judge.save(folder)
-        return
-    with progress(f"fit {settings.task}", recipe.fit.updates) as advance:
-        fit_lode(sweep, others, recipe, advance, **places)
-    for name in JUDGE_FILES:  # one of an earlier fit would be registered with this LODE
-        (folder / name).unlink(missing_ok=True)
+    else:
+        with progress(f"fit {settings.task}", recipe.fit.updates) as advance:
+            lode = fit_lode(sweep, others, recipe, advance, **places)
+        for name in JUDGE_FILES:  # one of an earlier fit would be registered with this LODE
+            (folder / name).unlink(missing_ok=True)
+    write_plan(plan_of(lode, judge, sweep, others), folder / PLAN)
 
 
 def opening(sweep: Sequence[History], plan: Sequence[float]) -> Opening:

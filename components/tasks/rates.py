@@ -15,14 +15,19 @@ class RateError(TaskError):
 
 
 def rate_shares(optimizer: Optimizer) -> list[float]:
-    """By parameter group, its rate in multiples of the first group's, as the optimizer was built.
+    """By parameter group, its rate in multiples of the first group's, as the optimizer was built;
+    `shares_of` says how, and what is refused."""
+    return shares_of([float(group["lr"]) for group in optimizer.param_groups])
+
+
+def shares_of(built: list[float]) -> list[float]:
+    """Rates that parameter groups were built with, in multiples of the first group's.
 
     All are exactly 1 where the groups were built with one rate, whatever it is: a placeholder.
 
     Raises:
         RateError: a rate is negative or not finite, or the first is 0 and another is not.
     """
-    built = [float(group["lr"]) for group in optimizer.param_groups]
     shown = ", ".join(f"{rate:g}" for rate in built[:5]) + (", …" if len(built) > 5 else "")
     if any(not math.isfinite(rate) or rate < 0 for rate in built):
         raise RateError(

@@ -13,7 +13,10 @@ import pytest
 
 from components.lode.fit import fit
 from components.lode.judge_fit import Runs, fit_judge
+from components.lode.names import PLAN
 from components.lode.opening import Opening
+from components.lode.plan_file import write_plan
+from components.lode.planned import plan_of
 from components.lode.settings import FitSettings, JudgeSettings
 from components.registry.connection import connect
 from components.training.history import History
@@ -72,9 +75,12 @@ def histories() -> list[History]:
 @pytest.fixture(scope="session")
 def lode_dir(histories: list[History], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lode")
-    fit(histories, folder=folder, mu=4, settings=FitSettings(updates=60, batch_size=8))
+    few = FitSettings(updates=60, batch_size=8)
+    fitted = fit(histories, folder=folder, mu=4, settings=few).lode
     low = Opening((0.001,) * (POINTS + 1))  # so low that a judge will want to leave it
-    fit_judge(Runs.of(histories), JudgeSettings(updates=200), opening=low).save(folder)
+    judge = fit_judge(Runs.of(histories), JudgeSettings(updates=200), opening=low)
+    judge.save(folder)
+    write_plan(plan_of(fitted, judge, histories), folder / PLAN)
     return folder
 
 

@@ -16,7 +16,10 @@ def test_the_closure_of_the_scheduler_is_shipped_and_refers_only_to_itself(tmp_p
     assert {"components.lode.judge", "components.schedulers.plan"} <= modules
     assert {"components.lode.settings", "components.lode.opening"} <= modules
     rooms = {m.split(".")[1] for m in modules if m != "components"}
-    assert rooms == {"lode", "schedulers", "storage", "training"}, "no evaluation, no tasks"
+    expected = {"adapters", "lode", "schedulers", "storage", "tasks", "training"}
+    assert rooms == expected, "no evaluation, no registry"
+    tasks = {m for m in modules if m.startswith("components.tasks.")}
+    assert tasks == {"components.tasks.errors", "components.tasks.rates"}, "nothing is trained"
     assert (
         not {"components.lode.fit", "components.lode.judge_fit", "components.pilots.campaign"}
         & modules

@@ -1,0 +1,67 @@
+"""Why the learning rate of a finished run under a LODE moved, as a table and as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.evaluation.metric import Metric
+from components.evaluation.notation import NONE
+from components.evaluation.plan_figure import Judged, decisions_figure
+from components.evaluation.tables import Table
+from components.lode.decisions import Move, moves
+from components.lode.errors import LODEError
+from components.lode.plan_file import MINIMIZE
+from components.storage.typed import DamagedError
+from components.training.history import History
+
+COLUMNS = ("point", "old rate", "new rate", "expected", "gain", "± error", "why")
+
+
+def moves_of(history: History) -> list[Move]:
+    """The decisions of a run; none of one that was not under a LODE.
+
+    Raises:
+        LODEError: what the history says of them is damaged.
+    """
+    sign = -1.0 if history.meta.get("metric_goal") == MINIMIZE else 1.0
+    try:
+        return moves(history.meta.get("decisions") or [], sign)
+    except DamagedError as error:
+        raise LODEError(
+            f"run {history.run_id}: {error}: written by another version, or damaged"
+        ) from None
+
+
+def table_of(history: History) -> Table:
+    """A row per decision; errors as of `moves_of`."""
+    metric = Metric.of([history])
+    rows = [
+        (
+            str(move.point),
+            f"{move.old_lr:.4g}",
+            f"{move.new_lr:.4g}",
+            NONE if move.expected is None else metric.value(move.expected),
+            NONE if move.gain is None else metric.difference(move.gain),
+            NONE if move.error is None else metric.size(move.error),
+            f"moved: {move.reason}" if move.changed else f"kept: {move.reason}",
+        )
+        for move in moves_of(history)
+    ]
+    unit = metric.column
+    shown = (*COLUMNS[:3], f"expected{unit}", f"gain{metric.points}", *COLUMNS[5:])
+    return Table.of(shown, rows)
+
+
+def draw(history: History, path: Path) -> None:
+    """Rates over the training, decisions marked, expected gains; errors as of `moves_of`."""
+    metric, points = Metric.of([history]), history.meta["points"]
+    judged = [
+        Judged(
+            move.point / points,
+            move.changed,
+            None if move.gain is None else metric.factor * move.gain,
+            None if move.error is None else metric.factor * move.error,
+        )
+        for move in moves_of(history)
+    ]
+    decisions_figure(history, judged, path, metric.points)

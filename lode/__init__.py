@@ -1,0 +1,36 @@
+"""Learned learning-rate schedules in a training script of your own.
+
+    from lode import LODEScheduler
+
+    scheduler = LODEScheduler.load("plan.json", optimizer, total_steps=N)
+
+Names are imported when they are first asked for, so that `import lode` itself takes no time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from components.adapters.torch_scheduler import LODEScheduler as LODEScheduler
+    from components.lode.plan_file import Plan as Plan
+    from components.lode.plan_file import read_plan as read_plan
+
+# Where each public name lives.
+_HOMES = {
+    "LODEScheduler": "components.adapters.torch_scheduler",
+    "Plan": "components.lode.plan_file",
+    "read_plan": "components.lode.plan_file",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lode' has no attribute {name!r}; it has {__all__}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
