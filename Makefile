@@ -74,7 +74,7 @@ bench: setup
 
 clean:
 	rm -rf reports build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find components flows tests infra -name __pycache__ -prune -exec rm -rf {} +
+	find components flows lode tests infra -name __pycache__ -prune -exec rm -rf {} +
 	@echo "kept: data/ (histories), models/, mlflow.db, .venv; make clean-all removes these too"
 
 clean-all:

@@ -1,5 +1,5 @@
 """`python -m components.cli` is `lode`."""
 
-from components.cli.main import main
+from components.cli.start import main
 
 main()

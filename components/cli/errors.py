@@ -2,7 +2,7 @@
 
 - A mistake on the command line, or what a room of ours says (`SettingsError`, `HistoryError`, …):
   its message, which names the thing and the remedy.
-- What the machine lacks, wherever it is noticed: room on a disk, permission to write.
+- What the machine lacks, wherever it is noticed: room on a disk, permission to write, a package.
 - Anything else is a fault of ours: what was done, the exception, and where its traceback is kept.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 
+from components.cli.start import HINT
 from components.storage.shown import cut, printable, shown
 
 EXPECTED = (ValueError, LookupError, RuntimeError, OSError)  # where a room of ours defines them
@@ -66,6 +67,8 @@ def run(command: click.Command, name: str, said_by: str) -> None:
 
 def expected(error: Exception) -> str | None:
     """The message of an error that is not a fault of ours; None: it is one."""
+    if isinstance(error, ModuleNotFoundError) and not _ours(error.name):
+        return f"{error.name} is not installed; {HINT}"
     if isinstance(error, EXPECTED) and type(error).__module__.startswith(OURS):
         text = str(error)
         return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
@@ -77,6 +80,10 @@ def expected(error: Exception) -> str | None:
     if error.errno in NO_PERMISSION and where:
         return f"{where}{error.strerror}; change its owner or permissions, then start again"
     return None
+
+
+def _ours(module: str | None) -> bool:
+    return f"{module}.".startswith(OURS)
 
 
 def unexpected(error: Exception, name: str) -> str:
