@@ -13,14 +13,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from components.adapters.lightning import LightningCallback as LightningCallback
     from components.adapters.torch_scheduler import LODEScheduler as LODEScheduler
+    from components.adapters.transformers import TransformersCallback as TransformersCallback
     from components.lode.plan_file import Plan as Plan
     from components.lode.plan_file import read_plan as read_plan
 
 # Where each public name lives.
 _HOMES = {
     "LODEScheduler": "components.adapters.torch_scheduler",
+    "LightningCallback": "components.adapters.lightning",
     "Plan": "components.lode.plan_file",
+    "TransformersCallback": "components.adapters.transformers",
     "read_plan": "components.lode.plan_file",
 }
 __all__ = sorted(_HOMES)

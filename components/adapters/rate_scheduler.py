@@ -11,6 +11,7 @@ import logging
 import weakref
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -318,6 +319,8 @@ def controller_of(
         LODEError: impossible lengths, or no such setting.
     """
     judged = {"controller": DEFAULT if judge is not None else PAPER}
+    if lode.config.solver == "dopri5" and find_spec("torchdiffeq") is None:
+        raise LODEError("this LODE's solver, dopri5, needs torchdiffeq: pip install torchdiffeq")
     points = min(lode.config.points, total_steps) if points is None else points
     try:
         return Controller(

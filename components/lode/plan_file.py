@@ -129,9 +129,9 @@ def pairs_of(lrs: np.ndarray, points: int) -> Pairs:
         knots = np.union1d(knots, farthest[off[farthest] > tolerance])
 
 
-def write_plan(plan: Plan, path: Path) -> None:
+def write_plan(plan: Plan, path: Path | str) -> None:
     """Write `plan.json`, whole or not at all."""
-    write_sealed(path, to_json(plan))
+    write_sealed(Path(path), to_json(plan))
 
 
 def to_json(plan: Plan) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def to_json(plan: Plan) -> dict[str, Any]:
     return {"how_to_read": plan.how_to_read, "version": plan.version, **asdict(plan)}
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path | str) -> Plan:
     """What `write_plan` wrote.
 
     Raises:

@@ -174,7 +174,7 @@ def test_without_pilots_it_is_said_and_the_fit_goes_on(copy: Workspace) -> None:
     assert "no pilots" in STEPS["pilot"](paper, copy).summary
     STEPS["fit"](paper, copy)
     kept = {path.name for path in copy.lode(TASK).iterdir()}
-    assert kept == {"lode.safetensors", "config.json"}, "the judge was of another fit"
+    assert kept == {"lode.safetensors", "config.json", "plan.json"}, "the judge was of another fit"
     copy.pilot_summary(TASK).unlink()
     with pytest.raises(WorkspaceError, match="run `lode pilot` first"):
         STEPS["fit"](tiny(lode__fit__updates=3), copy)
