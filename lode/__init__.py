@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from components.adapters.lightning import LightningCallback as LightningCallback
+    from components.adapters.recorder import Run as Run
     from components.adapters.torch_scheduler import LODEScheduler as LODEScheduler
     from components.adapters.transformers import TransformersCallback as TransformersCallback
     from components.lode.plan_file import Plan as Plan
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "LODEScheduler": "components.adapters.torch_scheduler",
     "LightningCallback": "components.adapters.lightning",
+    "Run": "components.adapters.recorder",
     "Plan": "components.lode.plan_file",
     "TransformersCallback": "components.adapters.transformers",
     "read_plan": "components.lode.plan_file",

@@ -123,7 +123,7 @@ class RateScheduler(LRScheduler):
         self._fallen = ""  # why nothing is decided any more
         self._told: set[str] = set()  # warnings that were given
         self._shares = _shares(optimizer)
-        self._rate = 0.0  # of the update that comes
+        self._rate = self._applied = 0.0  # of the update that comes, and of the last one
         super().__init__(optimizer)
         _keep_rates(optimizer, self)
 
@@ -136,10 +136,10 @@ class RateScheduler(LRScheduler):
 
     def step(self, epoch: int | None = None) -> None:
         """After each update of the optimizer."""
-        applied = self._rate
+        self._applied = self._rate
         super().step(epoch)
         if self._seen is not None and self.last_epoch > 0:
-            self._seen.passed(self.last_epoch, applied)
+            self._seen.passed(self.last_epoch, self._applied)
         if self.last_epoch > self.total_steps:
             self._tell(
                 "too long",
@@ -202,6 +202,16 @@ class RateScheduler(LRScheduler):
         if self._controller is None:
             return []
         return moves(self._controller.decisions, self._sign)
+
+    @property
+    def decided(self) -> list[dict[str, Any]]:
+        """The same as a history keeps them: `LODEScheduler.decisions` of `components.lode`."""
+        return [] if self._controller is None else self._controller.decisions
+
+    def rate_of(self, step: int) -> float:
+        """The first group's rate in update `step` (from 0): the last one done has the rate that it
+        was done with, of any other it is that of the plan in force."""
+        return self._applied if step == self.last_epoch - 1 else self._rates.lr(step)
 
     def observe(self, train_loss: float | None = None, val_metric: float | None = None) -> None:
         """Report mean train loss and validation metric after the updates so far.

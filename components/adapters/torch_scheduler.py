@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,8 +13,8 @@ from components.adapters.rate_scheduler import Fixed, RateScheduler, controller_
 from components.lode.errors import LODEError
 from components.lode.judge import Judge
 from components.lode.model import LODE
-from components.lode.names import JUDGE_CONFIG, PLAN
-from components.lode.plan_file import MAXIMIZE, Goal, Plan, read_plan
+from components.lode.names import JUDGE_CONFIG
+from components.lode.plan_file import Goal, Plan, read_plan
 from components.storage.shown import shown
 
 REGISTERED = "models:/"
@@ -23,14 +23,14 @@ Source = str | Path | Plan | LODE | tuple[LODE, Judge | None]
 
 @dataclass(frozen=True)
 class Found:
-    """What a source holds: a plan, or a LODE with its judge (None: fitted without) and, where they
-    are known, the settings of its controller and the metric's goal."""
+    """What a source holds: the metric's goal, and a plan, or a LODE with its judge (None: fitted
+    without) and, where they are known, the settings of its controller."""
 
+    goal: Goal
     plan: Plan | None = None
     lode: LODE | None = None
     judge: Judge | None = None
     controller: dict[str, Any] = field(default_factory=dict)
-    goal: Goal | None = None
 
 
 class LODEScheduler(RateScheduler):
@@ -64,8 +64,8 @@ class LODEScheduler(RateScheduler):
             points: T, log points of the run, 10 to N; None: as many as the fit had. They are when
                 it is best told how the training goes.
             seed: of the latent noise.
-            goal: `maximize` or `minimize`, what is better of the metric that `observe` is told;
-                None: as the LODE or plan says, `maximize` where it says nothing.
+            goal: `maximize` or `minimize`: what is better of the metric that `observe` is told.
+                The LODE knows; who says it, too, is told when they differ.
             tracking_uri: of the registry; None: MLflow's own choice (MLFLOW_TRACKING_URI).
             controller: `mu`, `n`, `sigma`, `caution`, …, see `ControllerSettings`, in place of
                 those that the version was registered with.
@@ -79,9 +79,9 @@ class LODEScheduler(RateScheduler):
                 f"total_steps = {shown(total_steps)}: the updates of the run, 1 or more"
             )
         found = found_in(source, tracking_uri)
-        if goal and found.goal and goal != found.goal:
+        if goal not in (None, found.goal):
             raise LODEError(f"goal is {goal!r}, and {shown(source)} is of a metric to {found.goal}")
-        goal = goal or found.goal or MAXIMIZE
+        goal = found.goal
         if found.plan is not None:
             if controller:
                 raise LODEError(f"a plan is followed as it is; leave out {', '.join(controller)}")
@@ -101,11 +101,11 @@ def found_in(source: Source, tracking_uri: str | None = None) -> Found:
         LODEError, RegistryError: as there.
     """
     if isinstance(source, Plan):
-        return Found(source, goal=source.metric.goal)
+        return Found(source.metric.goal, source)
     if isinstance(source, LODE):
-        return Found(lode=source)
+        return _found(source)
     if isinstance(source, tuple) and len(source) == 2 and isinstance(source[0], LODE):
-        return Found(lode=source[0], judge=source[1])
+        return _found(*source)
     if isinstance(source, str) and source.startswith(REGISTERED):
         return _registered(source, tracking_uri)
     if isinstance(source, str | Path):
@@ -118,10 +118,12 @@ def found_in(source: Source, tracking_uri: str | None = None) -> Found:
 
 
 def _in_folder(folder: Path) -> Found:
-    judge = Judge.load(folder) if (folder / JUDGE_CONFIG).exists() else None
-    plan = folder / PLAN  # a LODE of an earlier version has none
-    goal = read_plan(plan).metric.goal if plan.exists() else None
-    return Found(lode=LODE.load(folder), judge=judge, goal=goal)
+    judged = (folder / JUDGE_CONFIG).exists()
+    return _found(LODE.load(folder), Judge.load(folder) if judged else None)
+
+
+def _found(lode: LODE, judge: Judge | None = None) -> Found:
+    return Found(lode=lode, judge=judge, goal=lode.config.metric_goal)
 
 
 def _registered(uri: str, tracking_uri: str | None) -> Found:
@@ -136,4 +138,4 @@ def _registered(uri: str, tracking_uri: str | None) -> Found:
     with TemporaryDirectory(prefix="lode-") as scratch:
         controller = followed(uri, Path(scratch), tracking_uri)
         found = _in_folder(Path(scratch))
-    return Found(lode=found.lode, judge=found.judge, controller=controller, goal=found.goal)
+    return replace(found, controller=controller)

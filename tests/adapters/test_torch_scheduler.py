@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ FIXTURES_LIVE = settings(
 )
 
 
-def begun(lode_dir: Path, *ratios: float, every: int = 10, **given: Any) -> Training:
+def begun(source: Any, *ratios: float, every: int = 10, **given: Any) -> Training:
     optimizer = an_optimizer(*ratios)
     options: dict[str, Any] = {"total_steps": UPDATES, "mu": MU, **NOISY}
-    scheduler = LODEScheduler.load(lode_dir, optimizer, **(options | given))
+    scheduler = LODEScheduler.load(source, optimizer, **(options | given))
     return Training(scheduler, optimizer, every)
 
 
@@ -62,11 +63,13 @@ def test_reported_at_its_log_points_it_has_the_pipelines_rates(lode_dir: Path) -
         expected.append([ours.lr(done - 1)])
         assert training.scheduler.get_last_lr() == expected[-1]
         training.go(done)
+        assert training.scheduler.rate_of(done - 1) == expected[-1][0]
         assert training.scheduler.at_log_point == (done % 10 == 0)
         if done % 10 == 0:
             ours.observe(done // 10, *training.measured(), expected[-1][0])
     assert training.rates == expected
     assert any(move.changed for move in training.scheduler.decisions), "or this shows nothing"
+    assert training.scheduler.decided == ours.decisions
     assert len(training.scheduler.decisions) == len(ours.decisions) == POINTS // MU - 1
 
 
@@ -178,13 +181,15 @@ def test_a_decision_that_fails_ends_no_training(
     assert caplog.text.count("a decision failed (ZeroDivisionError") == 1
 
 
-def test_a_metric_of_which_less_is_better_is_told_as_it_is(lode_dir: Path, tmp_path: Path) -> None:
+def test_a_metric_of_which_less_is_better_is_told_as_it_is(lode_dir: Path) -> None:
     class Mirrored(Training):
         def measured(self) -> tuple[float, float]:
             loss, metric = super().measured()
             return loss, -metric
 
-    less = begun(without_plan(lode_dir, tmp_path), goal="minimize")
+    lode = LODE.load(lode_dir)
+    lode.config = replace(lode.config, metric_goal="minimize")
+    less = begun((lode, Judge.load(lode_dir)), goal="minimize")
     less = Mirrored(less.scheduler, less.optimizer)
     more = begun(lode_dir)
     assert less.go(UPDATES) == more.go(UPDATES)
@@ -358,7 +363,7 @@ def test_a_folder_and_what_it_holds_are_one(lode_dir: Path, tmp_path: Path) -> N
     pair = LODE.load(lode_dir), Judge.load(lode_dir)
     expected = begun(lode_dir).go(60)
     for source in (str(lode_dir), pair, without_plan(lode_dir, tmp_path)):
-        assert begun(source).go(60) == expected  # type: ignore[arg-type]
+        assert begun(source).go(60) == expected
 
 
 def test_a_lode_without_a_judge_is_the_papers(lode_dir: Path, tmp_path: Path) -> None:
@@ -405,7 +410,7 @@ def test_what_is_no_source_is_named(lode_dir: Path, tmp_path: Path) -> None:
         (lode_dir, {"total_steps": 2}, "2 <= mu <= points <= updates"),
         (lode_dir, {"points": UPDATES + 1}, "2 <= mu <= points <= updates"),
         (lode_dir, {"goal": "minimize"}, "goal is 'minimize', and .* a metric to maximize"),
-        (lode_dir, {"goal": "low"}, "goal is 'low'"),
+        (lode_dir, {"goal": "low"}, "goal is 'low', and"),
         (lode_dir, {"samples": 3}, "no such setting.*samples"),
         (lode_dir / PLAN, {"mu": 3}, "leave out mu"),
         (lode_dir / PLAN, {"total_steps": 0}, "total_steps = 0: the updates"),

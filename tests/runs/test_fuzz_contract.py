@@ -55,7 +55,9 @@ def try_it(data: bytes, metric: Any) -> None:
         write_history(history, Path(folder))
         found = read_history(history_path(Path(folder), history.run_id))
         assert len(found.points) <= 20
-        assert found.completed == (len(found.points) == 20 and found.meta["test_metric"] is not None)
+        assert found.completed == (
+            len(found.points) == 20 and found.meta["test_metric"] is not None
+        )
 
 
 METRICS = st.sampled_from([ACCURACY, LOSS])
