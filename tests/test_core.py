@@ -19,12 +19,7 @@ OURS = {"components", "lode"}
 HIDDEN = """
 import sys
 
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {names}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-
-sys.meta_path.insert(0, Missing())
+sys.modules.update(dict.fromkeys({names}))  # None: as if it were not installed
 """
 
 

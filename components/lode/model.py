@@ -92,7 +92,8 @@ class LODEConfig(Architecture):
             DamagedError, LODEError: a field is missing, of another type or beyond its range.
         """
         # Of every LODE saved before they were written down.
-        found: LODEConfig = typed(cls, {"most_read": 50, "reads_slope": False, **values})
+        unsaid = {"most_read": 50, "reads_slope": False, "metric_goal": "maximize"}
+        found: LODEConfig = typed(cls, {**unsaid, **values})
         if len(found.initial_schedule) not in (0, found.points):
             raise LODEError(
                 f"initial_schedule has {len(found.initial_schedule)} rates, not points = "

@@ -138,7 +138,7 @@ def test_a_lode_of_before_reads_what_it_did(tmp_path: Path) -> None:
     old = model(most_read=50, reads_slope=False)
     old.save(tmp_path)
     raw = json.loads((tmp_path / CONFIG).read_text())
-    del raw["most_read"], raw["reads_slope"], raw["seal"]
+    del raw["most_read"], raw["reads_slope"], raw["metric_goal"], raw["seal"]
     raw["format"] = 1
     (tmp_path / CONFIG).write_text(json.dumps(raw))
     loaded, at = LODE.load(tmp_path), np.linspace(0, 1, 5)
