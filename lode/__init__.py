@@ -27,6 +27,7 @@ _HOMES = {
     "Run": "components.adapters.recorder",
     "Plan": "components.lode.plan_file",
     "TransformersCallback": "components.adapters.transformers",
+    "Run": "components.adapters.recorder",
     "read_plan": "components.lode.plan_file",
 }
 __all__ = sorted(_HOMES)

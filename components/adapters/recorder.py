@@ -6,11 +6,13 @@ is the contract of `components/runs/contract.py`, which other languages keep by 
 
 from __future__ import annotations
 
+import atexit
 import csv
 import json
 import math
 import os
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -159,6 +161,7 @@ class Run:
         self._losses = 0
         self._began = time.perf_counter()
         self._scheduler: RateScheduler | None = None
+        atexit.register(_finish, weakref.ref(self))
 
     @property
     def lr(self) -> list[float]:
@@ -277,8 +280,12 @@ class Run:
             self._scheduler.observe(train_loss=loss, val_metric=metric)
 
     def finish(self, test_metric: Any = None) -> None:
-        """The end of the run; `test_metric`: of the weights of the best validation point, if there
-        is a test set."""
+        """The end of the run; without it, that of the process.
+
+        Args:
+            test_metric: of the weights of the best validation point, if there is a test set; the
+                comparison shows it. None: the last `val_metric` stands in.
+        """
         if test_metric is not None:
             self._row = {"step": self.updates, **self._row, "test_metric": float(test_metric)}
         self._write()
@@ -326,6 +333,13 @@ class Run:
         traceback: TracebackType | None,
     ) -> None:
         self.finish()
+
+
+def _finish(run: weakref.ref[Run]) -> None:
+    """What a script that just ends has not written yet."""
+    found = run()
+    if found is not None:
+        found.finish()
 
 
 def _cell(value: float | None) -> str:
