@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from components.adapters.transformers import TransformersCallback as TransformersCallback
     from components.lode.plan_file import Plan as Plan
     from components.lode.plan_file import read_plan as read_plan
+    from components.steps.study import Study as Study
 
 # Where each public name lives.
 _HOMES = {
@@ -28,6 +29,7 @@ _HOMES = {
     "Plan": "components.lode.plan_file",
     "TransformersCallback": "components.adapters.transformers",
     "Run": "components.adapters.recorder",
+    "Study": "components.steps.study",
     "read_plan": "components.lode.plan_file",
 }
 __all__ = sorted(_HOMES)

@@ -27,6 +27,7 @@ from components.runs.lending import KINDS
 from components.runs.plan import note
 from components.settings import Settings
 from components.steps.pipeline import steps_of
+from components.steps.trials import opened
 from components.storage.lock import only_one
 from components.storage.workspace import Workspace
 from components.training.facts import is_run_id
@@ -105,6 +106,15 @@ class Study:
             )
         self.settings, self.workspace = settings, workspace
         self._metric = own.metric.plain()
+
+    @classmethod
+    def of(cls, params: str | Path) -> Study:
+        """The study that a settings file describes; its folder is the workspace.
+
+        Raises:
+            SettingsError, StudyError
+        """
+        return cls(*opened(Path(params), {}))
 
     def ask(self, count: int = 1, out: Path | None = None) -> list[Path]:
         """The next runs to be done, at most `count`: a JSON file for each, `<run_id>.json`.

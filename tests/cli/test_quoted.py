@@ -18,7 +18,7 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BARE = re.compile(r"(?:^|; |&& |do )lode [a-z-]", re.MULTILINE)
 TYPED = re.compile(r"\.venv/bin/lode (\S[^`\n;|]*)")
 # What stands for a word of the reader's own.
-PLACES = {"STEP": "fit", "VERSION": "5", "REVISION": "3f2a9c", "…": "", "tumours-mlp": "digits-mlp"}
+PLACES = {"STEP": "fit", "VERSION": "5", "REVISION": "3f2a9c", "…": ""}
 
 
 def quoted() -> list[str]:

@@ -27,6 +27,7 @@ import pytest
 from components.steps.trials import opened
 from components.training.history import History, read_histories, read_history, write_history
 from components.training.run import RunSpec
+from tests.runs.scripts import write_script
 
 from .production import (
     PATIENCE,
@@ -50,7 +51,10 @@ lode: {fit: {updates: 300}, judge: {updates: 20}, scheduler: {mu: 3, n: 3}}
 retraining: {seeds: 2, max_error: 5.0, tolerance: 1.0}
 evaluation: {seeds: [100, 101], sharpness: none}
 execution: {mode: workers, runs_per_shard: 3}
+tasks:
+  mine: {command: "python3 train.py", folder: a script, metric: {name: accuracy, goal: maximize}}
 """
+SCRIPT = "a script"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.acceptance,
@@ -65,6 +69,7 @@ def production(needs_system: Any) -> Iterator[Production]:
     # not in pytest's own folder: PostgreSQL, started by root, runs as a user who cannot enter it
     folder = Path(tempfile.mkdtemp(prefix="lode-production-"))
     folder.chmod(0o755)
+    write_script(folder / SCRIPT, "time.sleep(4)")
     served = serve(folder, SETTINGS)
     yield served
     served.process.send_signal(signal.SIGTERM)
@@ -73,9 +78,9 @@ def production(needs_system: Any) -> Iterator[Production]:
     shutil.rmtree(folder)
 
 
-def swept(production: Production, updates: int) -> list[History]:
+def swept(production: Production, updates: int, task: str = TASK) -> list[History]:
     """The histories of the sweep of a trial with so many updates."""
-    found = production.root.glob(f"trials/*/data/histories/{TASK}/*.parquet")
+    found = production.root.glob(f"trials/*/data/histories/{task}/*.parquet")
     histories = [read_history(path) for path in sorted(found)]
     return [one for one in histories if one.meta["updates"] == updates]
 
@@ -267,8 +272,12 @@ def task_runs(production: Production, name: str) -> list[dict[str, Any]]:
     return list(ask(f"{production.api}/task_runs/filter", asked))
 
 
-def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Production) -> None:
-    second = production.worker("gpu", "second")
+@pytest.mark.parametrize("task", [TASK, "mine"])
+def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(
+    task: str, production: Production
+) -> None:
+    """Of the catalog, or a script of one's own."""
+    second = production.worker("gpu", f"second-{task}")
     others = {
         "training.train_samples": None,
         "training.updates": 3000,
@@ -278,13 +287,13 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Pro
         "sweep.seeds": [0, 1, 2, 3],
         "execution.runs_per_shard": 2,
     }
-    run_id = production.start("pipeline/on-demand", changes={"others": others})
+    run_id = production.start("pipeline/on-demand", task=task, changes={"others": others})
 
     def at_work() -> list[dict[str, Any]]:
         """Shards of ours that the second worker has begun."""
         events = ask(f"{production.api}/work_pools/gpu/workers/filter", {})
         assert events
-        log = (production.root / "second.log").read_text()
+        log = (production.root / f"second-{task}.log").read_text()
         return [
             run
             for run in production.runs(state={"type": {"any_": ["RUNNING"]}})
@@ -298,7 +307,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Pro
     second.wait()
     assert len(killed) == 1
     completed(production, run_id)
-    sweep = swept(production, 3000)
+    sweep = swept(production, 3000, task)
     assert sorted((*h.configuration, h.meta["seed"]) for h in sweep) == sorted(
         (scheduler, 0.02, seed) for scheduler in ("cosine", "onecycle") for seed in range(4)
     )
@@ -307,7 +316,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(production: Pro
     for history in sweep:
         done = [
             run
-            for run in task_runs(production, f"{TASK} {history.describe()}")
+            for run in task_runs(production, f"{task} {history.describe()}")
             if run["state_type"] == "COMPLETED"
         ]
         assert len(done) == 1, f"{history.describe()} was trained {len(done)} times"
