@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from components.evaluation import notation
 from components.evaluation.notation import MINUS, NONE
 from components.evaluation.statistics import PairedDifference, Summary
-from components.tasks.own import MINIMIZE
+from components.training.facts import MINIMIZE
 from components.training.history import History
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 Goal = Literal["maximize", "minimize"]
-MINIMIZE: Goal = "minimize"
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class OwnMetric:
     @property
     def sign(self) -> float:
         """From what was logged to what histories hold, and back."""
-        return -1.0 if self.goal == MINIMIZE else 1.0
+        return -1.0 if self.goal == "minimize" else 1.0
 
     def facts(self) -> dict[str, str | bool]:
         """What a history's metadata say of it."""

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from components.storage.shown import shown
-from components.tasks.own import MINIMIZE
 from components.training.run import RunSpec
 
 COMPLETED, DIVERGED, STOPPED = "completed", "diverged", "stopped"
+MAXIMIZE, MINIMIZE = "maximize", "minimize"  # what is better of a metric
 REQUIRED = ("run_id", "task", "scheduler", "peak_lr", "seed", "updates", "points", "status")
 _SPEC = tuple(field.name for field in fields(RunSpec))
 _RUN_ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -134,7 +134,7 @@ RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "best_val_metric": _METRIC,
     "metric_name": _NAME,
     "metric_percent": (_kind(bool), "true or false"),
-    "metric_goal": (lambda v: v in ("maximize", "minimize"), "maximize or minimize"),
+    "metric_goal": (lambda v: v in (MAXIMIZE, MINIMIZE), f"{MAXIMIZE} or {MINIMIZE}"),
     "best_point": (_whole(0), "a whole number of at least 0"),
     "train_samples": _COUNT,
     "scheduler_digest": _NAME,

@@ -26,11 +26,10 @@ import pyarrow.parquet as pq
 
 from components.storage.files import atomic_path
 from components.storage.shown import cut, shown
-from components.tasks.own import MINIMIZE
 from components.training.facts import COMPLETED as COMPLETED
 from components.training.facts import DIVERGED as DIVERGED
+from components.training.facts import MINIMIZE, best_fault, is_run_id, meta_fault, printable
 from components.training.facts import STOPPED as STOPPED
-from components.training.facts import best_fault, is_run_id, meta_fault, printable
 from components.training.run import SERIES
 
 SCHEMA = pa.schema(
