@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from components.importers.errors import RunsError
 from components.storage.shown import cut, shown
-from components.tasks.own import MINIMIZE, OwnMetric
+from components.tasks.own import OwnMetric
+from components.training.facts import MINIMIZE
 
 STEP, EPOCH, LOSS, METRIC, LR = "step", "epoch", "train_loss", "val_metric", "lr"
 ELAPSED, TEST = "elapsed_s", "test_metric"
