@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "LODEScheduler": "components.adapters.torch_scheduler",
     "LightningCallback": "components.adapters.lightning",
-    "Run": "components.adapters.recorder",
     "Plan": "components.lode.plan_file",
-    "TransformersCallback": "components.adapters.transformers",
     "Run": "components.adapters.recorder",
     "Study": "components.steps.study",
+    "TransformersCallback": "components.adapters.transformers",
     "read_plan": "components.lode.plan_file",
 }
 __all__ = sorted(_HOMES)
