@@ -10,9 +10,10 @@ import numpy as np
 from components.evaluation.notation import duration
 from components.runs.command import folder_of_run, run_command
 from components.runs.contract import Files, read_log
-from components.runs.job import Job, is_command
+from components.runs.job import Job
 from components.runs.plan import template, under
 from components.runs.runnable import check_runnable
+from components.runs.tasks import is_command
 from components.settings import OwnTaskSettings, Settings
 from components.storage.workspace import Workspace
 from components.tasks.errors import TaskError

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from components.evaluation.ranking import best_configuration, best_configurations, ranked_peaks
-from components.runs.job import Job, is_command
+from components.runs.job import Job
 from components.runs.plan import job_of, template, under
 from components.runs.sweep_histories import sweep_histories
+from components.runs.tasks import is_command
 from components.schedulers.names import FINER_SEARCH, LODE, TUNED_BY_PEAK, WITHOUT_PEAK_LR
 from components.settings import FINER_FAMILIES, Settings
 from components.storage.workspace import Workspace

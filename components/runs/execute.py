@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from components.evaluation.sharpness import sharpness as measure_sharpness
 from components.runs.build import build
 from components.runs.command import run_command
-from components.runs.job import Job, is_command
-from components.runs.tasks import task_of
+from components.runs.job import Job
+from components.runs.tasks import is_command, task_of
 from components.schedulers.pbt import Population, train_population
 from components.storage.files import atomic_path
 from components.tasks import catalog

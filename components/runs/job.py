@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from components.tasks.own import Command, Own
 from components.training.history import History, history_path
 from components.training.run import RunSpec
+
+if TYPE_CHECKING:
+    from components.tasks.own import Own
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,6 @@ class Job:
     @property
     def path(self) -> Path:
         return history_path(self.histories, self.spec.run_id)
-
-
-def is_command(job: Job) -> bool:
-    """Whether a script of the user's own does it."""
-    return isinstance(job.own, Command)
 
 
 class RunAll(Protocol):

@@ -85,6 +85,11 @@ def _files(own: OwnTaskSettings, workspace: Workspace) -> dict[str, str]:
     return found
 
 
+def is_command(job: Job) -> bool:
+    """Whether a script of the user's own does it."""
+    return isinstance(job.own, Command)
+
+
 def task_of(job: Job) -> Task:
     """The task whose network a job trains.
 

@@ -163,5 +163,5 @@ def test_the_learning_digest_forgets_what_only_changes_the_speed() -> None:
     del say["sweep"]["workers"], say["training"]["device"]
     expected = text_digest(*(say[key] for key in declared.LEARNING))
     assert declared.learning_digest(tiny()) == expected, "versions would be registered again"
-    part = declared.declared(tiny(), declared.LEARNING, "step x")
+    part = declared.declared(tiny(), (*declared.LEARNING, "own"), "step x")
     assert declared.learning_digest(part) == expected
