@@ -12,7 +12,7 @@ import pandas as pd
 from components.importers.errors import LeftOutError
 from components.importers.logs import Log
 from components.importers.match import number, text
-from components.importers.shapes import described, own_name
+from components.importers.shapes import described, ours, own_name
 from components.importers.source import Listed
 from components.storage.shown import cut
 
@@ -60,10 +60,10 @@ def schedulers(
     names = {run.listed.id: _name(run.listed, group) if group else declared for run in runs}
     for name in set(names.values()):
         mine = [run for run in runs if names[run.listed.id] == name and run.completed]
-        ours = {own_name(name, run.points, updates) for run in mine} or {name}
+        found = {own_name(name, run.points, updates) for run in mine} or {name}
         for run in runs:
             if names[run.listed.id] == name:
-                names[run.listed.id] = max(ours, key=len)  # one that is not ours: none is
+                names[run.listed.id] = max(found, key=len)  # one that is not ours: none is
     return names
 
 
@@ -80,9 +80,9 @@ def _name(run: Listed, group: Sequence[str]) -> str:
     return shown or "(none)"
 
 
-def peaks(runs: Sequence[Run], declared: str | None) -> dict[str, float]:
+def peaks(runs: Sequence[Run], declared: str | None, updates: int) -> dict[str, float]:
     """The peak rate of each run, by id: the largest it logged, or as its parameter says it where
-    that agrees.
+    that agrees; of a schedule of ours what its rates imply.
 
     Args:
         declared: a number, or the parameter; None: the one of a usual name.
@@ -99,6 +99,11 @@ def peaks(runs: Sequence[Run], declared: str | None) -> dict[str, float]:
         if (value := number(run.listed.params.get(key, declared))) is not None and value > 0
     }
     done = [run.listed.id for run in runs if run.completed and run.listed.id in logged]
+    logged |= {
+        run.listed.id: of_ours[1]
+        for run in runs
+        if run.completed and (of_ours := ours(run.points, updates)) is not None
+    }
     low, high = SAME_PEAK
     agree = all(one in said and low <= logged[one] / said[one] <= high for one in done)
     return logged | said if done and agree else logged

@@ -347,7 +347,7 @@ class _Import:
             )
         alike = named if named in PARAMETRIC else None
         names = schedulers(self.runs, group, self.group.updates, alike or "")
-        tops = peaks(self.runs, self.request.peak_lr)
+        tops = peaks(self.runs, self.request.peak_lr, self.group.updates)
         known = []
         for run in self.runs:
             one = run.listed.id

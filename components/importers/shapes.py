@@ -12,28 +12,24 @@ PEAK = 0.99  # of the peak; a log need not have the very update that reaches it
 LIKE_LOGGED = "(as logged)"  # after a name of ours that means something else there
 
 
-def peak(points: pd.DataFrame) -> float:
-    """The largest rate, to six digits: float32 logs write 0.001 as 0.0010000000475."""
-    return float(f"{points['lr'].max():.6g}")
-
-
-def ours(points: pd.DataFrame, updates: int) -> str | None:
-    """The name of our parametric schedule that a run's rates are of; None: of none."""
-    top = peak(points)
+def ours(points: pd.DataFrame, updates: int) -> tuple[str, float] | None:
+    """The parametric schedule of ours that a run's rates are of, and its peak (to six digits, as
+    float32 logs write 0.001 as 0.0010000000475), which none of the points need have; None: of none.
+    """
     steps, rates = points["step"].to_numpy(), points["lr"].to_numpy()
     for name, rate in PARAMETRIC.items():
-        expected = np.array([rate(int(step) - 1, updates, top) for step in steps])
-        if np.all(np.abs(rates - expected) <= SAME * np.maximum(np.abs(expected), SAME * top)):
-            return name
+        unit = np.array([rate(int(step) - 1, updates, 1.0) for step in steps])
+        top = float(rates[unit.argmax()] / unit.max())
+        if top > 0 and np.all(np.abs(rates - top * unit) <= SAME * top * np.maximum(unit, SAME)):
+            return name, float(f"{top:.6g}")
     return None
 
 
 def own_name(name: str, points: pd.DataFrame, updates: int) -> str:
     """A schedule's name as its runs bear it: a name of ours only for what is ours, since the
     pipeline would run ours by it."""
-    if name in PARAMETRIC and ours(points, updates) != name:
-        return f"{name} {LIKE_LOGGED}"
-    return name
+    found = ours(points, updates) if name in PARAMETRIC else (name, 0.0)
+    return name if found is not None and found[0] == name else f"{name} {LIKE_LOGGED}"
 
 
 def described(points: pd.DataFrame, updates: int) -> str:
@@ -43,7 +39,7 @@ def described(points: pd.DataFrame, updates: int) -> str:
     """
     known = ours(points, updates)
     if known is not None:
-        return known
+        return known[0]
     steps, rates = points["step"].to_numpy() / updates, points["lr"].to_numpy()
     high = np.flatnonzero(rates >= PEAK * rates.max())
     up, down = float(steps[high[0]]), float(steps[high[-1]])

@@ -223,7 +223,9 @@ def test_rates_that_were_not_logged_can_be_declared(tmp_path: Path) -> None:
     rows = log("cos", 0.01)
     history = next(h for h in result.histories if h.meta["peak_lr"] == 0.01)
     np.testing.assert_allclose(history.points["lr"], rows["lr"].iloc[1::2], rtol=0.03, atol=2e-5)
-    assert history.meta["scheduler"] == "cosine (as logged)"
+    assert history.configuration == ("cosine", 0.01)  # ours, wherever a log point is
+    longer = read_csv(path, tmp_path, lr_schedule="cosine", peak_lr="base_lr", warmup="60")
+    assert {h.configuration[0] for h in longer.histories} == {"cosine (as logged)"}
     for asked, said in (
         ({"lr_schedule": "cosine"}, "--lr-schedule needs --peak-lr"),
         ({"lr_schedule": "bogus", "peak_lr": "1"}, "neither a schedule (constant, cosine"),
