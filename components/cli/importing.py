@@ -237,5 +237,8 @@ def _next(
     if settings.own is None or not settings.own.imported:
         told = f"set {there} in params.yaml, or they are passed over; then " if differs else ""
         return f"next: {told}`lode retrain` learns from them beside its own runs"
+    from components.steps.pipeline import steps_of
+
     told = f"set {there} in params.yaml, then " if differs else ""
-    return f"next: {told}`lode validate`, `lode fit`, `lode register` (or `make demo`)"
+    names = ", ".join(f"`lode {step.name}`" for step in steps_of(settings))
+    return f"next: {told}`make demo` (or {names})"

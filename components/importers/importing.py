@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from components.importers.configurations import (
     SCHEDULER,
     SEED,
     Run,
-    differences,
     parameter_like,
     peaks,
     schedulers,
@@ -28,9 +26,10 @@ from components.importers.kept import Kept
 from components.importers.lengths import SAME_LENGTH, chosen
 from components.importers.logs import Log, canonical
 from components.importers.match import check_keys, matches, number
+from components.importers.notes import differing, hidden_warm_up
+from components.importers.reading import each_log
 from components.importers.request import Imported, Request, Target
 from components.importers.roles import EPOCH, STEP, mapped
-from components.importers.shapes import warm_up
 from components.importers.source import RUNNING, Listed, Source
 from components.importers.staging import check_others, finish, publish
 from components.importers.trunks import Trunks
@@ -39,7 +38,6 @@ from components.schedulers.parametric import PARAMETRIC
 from components.storage.shown import cut, shown
 from components.training.resampled import HELD_AT_END, LogError, resampled
 
-AT_ONCE = 8  # logs that are asked of a tracker: its answers take longer than its work
 _ROUNDED = 1e-6  # what adding up batches may cost
 MOST_RUNS = 10_000  # as of a sweep: each is a file, and a fit holds all of them
 
@@ -165,7 +163,7 @@ class _Import:
     def read_logs(self) -> None:
         runs = self._running()
         with progress(f"reading {len(runs)} runs", len(runs)) as advance:
-            for run, log in self._each_log(runs):
+            for run, log in each_log(self.source, runs, self.columns.names(), self.kept):
                 advance(1, run.name)
                 try:
                     if isinstance(log, LeftOutError):
@@ -173,32 +171,6 @@ class _Import:
                     self.logs[run.id] = canonical(log, self.columns, self.request.epoch_updates)
                 except LeftOutError as error:
                     self.leave_out(run.id, str(error))
-
-    def _each_log(
-        self, runs: Sequence[Listed]
-    ) -> Iterator[tuple[Listed, pd.DataFrame | LeftOutError]]:
-        names = self.columns.names()
-
-        def read(run: Listed) -> pd.DataFrame | LeftOutError:
-            found = self.kept.read(run) if self.source.remote else None
-            if found is not None:
-                return found
-            try:
-                log = self.source.log(run, names)
-            except LeftOutError as error:
-                return error
-            if self.source.remote:
-                self.kept.write(run, log)
-            return log
-
-        if not self.source.remote:
-            yield from ((run, read(run)) for run in runs)
-            return
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            try:
-                yield from zip(runs, pool.map(read, runs), strict=True)
-            finally:
-                pool.shutdown(cancel_futures=True)
 
     def join_trunks(self) -> None:
         if self.request.resumed_from is None:
@@ -288,13 +260,14 @@ class _Import:
         self._check_shares()
         configuration = self._configurations()
         self._once(configuration)
-        found, faults = seeds(self.runs, self._seed_column(), configuration)
+        seed = self._seed_column()
+        found, faults = seeds(self.runs, seed, configuration)
         for one, fault in faults.items():
             self.leave_out(one, fault)
         if not found:
             raise RunsError("none of the runs can come in: " + self._reasons())
-        self._note_differences(configuration)
-        self._note_warm_up()
+        self.notes += differing(self.runs, configuration, self._told_apart(seed))
+        self.notes += hidden_warm_up(self.runs, self.group.updates, self.request.points)
         recovered = sum(run.log.recovered for run in self.runs)
         if recovered:
             self.notes.append(f"{recovered} values that are no numbers count as not logged")
@@ -386,31 +359,10 @@ class _Import:
             self.notes.append(f"{told} (--seed names another)")
         return column
 
-    def _note_differences(self, configuration: Mapping[str, tuple[str, float]]) -> None:
-        ours = {*self.request.group, *(key for key, _ in self.request.match)}
-        ours |= {str(self._seed_of()), str(self.request.resumed_from), str(self.request.horizon)}
-        found = differences(self.runs, configuration, ours)
-        if found:
-            told = ", ".join(f"{cut(key, 40)} ({count})" for key, count in list(found.items())[:8])
-            self.notes.append(
-                f"within a configuration these differ, as if by chance alone: {told}; tell them "
-                "apart with --group, or take one value with --match"
-            )
-
-    def _seed_of(self) -> str | None:
-        return self.request.seed or parameter_like([run.listed for run in self.runs], SEED)
-
-    def _note_warm_up(self) -> None:
-        spacing = self.group.updates / self.request.points
-        rises = [warm_up(run.log.rows) for run in self.runs if run.completed]
-        hidden = [rise for rise in rises if 0 < rise < spacing]
-        if hidden:
-            points = -(-self.group.updates // min(hidden))
-            self.notes.append(
-                f"a warm-up of {min(hidden)} updates ends before the first log point (update "
-                f"{round(spacing)}), where the LODE does not see it; --points {points} shows it, "
-                "or keep it in your script"
-            )
+    def _told_apart(self, seed: str | None) -> set[str]:
+        """Parameters that are known to differ between runs."""
+        named = {*self.request.group, *self.request.parameters().values(), seed or ""}
+        return named | {key for key, _ in self.request.match}
 
     def _reasons(self) -> str:
         counted = Counter(self.left_out.values()).most_common(5)

@@ -89,8 +89,13 @@ def test_what_never_changes_within_a_run_is_a_parameter(tmp_path: Path) -> None:
     listed = {run.id: run for run in CsvSource(path, run="run").runs(())}
     assert listed["lin-0.03-1"].params == {"sched": "lin", "base_lr": 0.03, "seed": 1.0}
     assert set(listed["lin-0.03-1"].columns) == {
-        "step", "train_loss", "val_loss", "lr", "base_lr", "seed",
-    }  # fmt: skip
+        "step",
+        "train_loss",
+        "val_loss",
+        "lr",
+        "base_lr",
+        "seed",
+    }
 
 
 def test_cells_that_are_empty_and_cells_that_are_no_number(tmp_path: Path) -> None:

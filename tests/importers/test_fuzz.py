@@ -35,13 +35,51 @@ FUZZ = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 ODD = st.sampled_from(
-    ["", "nan", "inf", "-inf", "x", "ü日", "1e400", "-1", "0", "1e-320", "9" * 400, "True", "null",
-     "[1]", "=1+1", "\x00", "../../a", '"', "1,5", " 7 ", "0x10", "1_000"]
-)  # fmt: skip
+    [
+        "",
+        "nan",
+        "inf",
+        "-inf",
+        "x",
+        "ü日",
+        "1e400",
+        "-1",
+        "0",
+        "1e-320",
+        "9" * 400,
+        "True",
+        "null",
+        "[1]",
+        "=1+1",
+        "\x00",
+        "../../a",
+        '"',
+        "1,5",
+        " 7 ",
+        "0x10",
+        "1_000",
+    ]
+)
 NAMES = st.sampled_from(
-    ["step", "train_loss", "val_loss", "lr", "run", "sched", "seed", "epoch", "", " ", "ü", "a/b",
-     "learning_rate", "step", "../x", "loss"]
-)  # fmt: skip
+    [
+        "step",
+        "train_loss",
+        "val_loss",
+        "lr",
+        "run",
+        "sched",
+        "seed",
+        "epoch",
+        "",
+        " ",
+        "ü",
+        "a/b",
+        "learning_rate",
+        "step",
+        "../x",
+        "loss",
+    ]
+)
 
 
 @contextmanager
@@ -97,11 +135,20 @@ def test_tables_with_any_cells(data: st.DataObject) -> None:
     text = "\n".join(separator.join(one) for one in [head, *cells])
     asked = data.draw(
         st.sampled_from(
-            [{}, {"group": ("sched",)}, {"updates": 400}, {"points": 500}, {"epoch_updates": 10},
-             {"seed": "seed"}, {"resumed_from": "sched"}, {"horizon": "seed"},
-             {"lr_schedule": "cosine", "peak_lr": "0.1"}, {"match": (("sched", "c*"),)}]
+            [
+                {},
+                {"group": ("sched",)},
+                {"updates": 400},
+                {"points": 500},
+                {"epoch_updates": 10},
+                {"seed": "seed"},
+                {"resumed_from": "sched"},
+                {"horizon": "seed"},
+                {"lr_schedule": "cosine", "peak_lr": "0.1"},
+                {"match": (("sched", "c*"),)},
+            ]
         )
-    )  # fmt: skip
+    )
     run = data.draw(st.sampled_from(["run", None]))
     with folder() as root:
         (root / "a b.csv").write_text(text, encoding="utf-8")
@@ -117,9 +164,13 @@ def test_files_of_any_bytes(content: bytes, suffix: str) -> None:
 
 
 VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**30), 10**30), st.floats(), st.text(max_size=8),
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(),
+    st.text(max_size=8),
     st.lists(st.integers(), max_size=3),
-)  # fmt: skip
+)
 
 
 @FUZZ

@@ -74,9 +74,12 @@ def test_every_command_of_the_page_does_what_it_says(folder: Path) -> None:
         assert program == "lode"
         done = subprocess.run(
             [sys.executable, "-m", "components.cli", *words],
-            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, capture_output=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            text=True,
+            capture_output=True,
             timeout=120,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, (command, done.stderr)
         assert ("would come in" if "--dry-run" in words else "came in") in done.stdout, command
         assert (folder / "data").exists() == ("--dry-run" not in words)

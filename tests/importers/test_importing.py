@@ -237,9 +237,12 @@ def test_rates_that_were_not_logged_can_be_declared(tmp_path: Path) -> None:
 
 def test_what_the_runs_do_not_have_cannot_be_asked_for(path: Path, tmp_path: Path) -> None:
     for asked in (
-        {"group": ("model",)}, {"seed": "model"}, {"horizon": "model"}, {"resumed_from": "model"},
+        {"group": ("model",)},
+        {"seed": "model"},
+        {"horizon": "model"},
+        {"resumed_from": "model"},
         {"match": (("model", "x"),)},
-    ):  # fmt: skip
+    ):
         option = f"--{next(iter(asked)).replace('_', '-')}"
         with pytest.raises(RunsError, match=f"{option} model: no run has a parameter"):
             read_csv(path, tmp_path, **asked)
@@ -278,12 +281,23 @@ def test_as_a_command(path: Path, tmp_path: Path) -> None:
     assert dry.exit_code == 0, dry.output
     assert "18 runs would come in" in dry.output and not (root / "data").exists()
     done = lode_import(
-        "csv", path, "--run", "run", "--map", "lr=lr", "val_metric=val_loss", "--match",
-        "sched=cos", "seed=0", "--group", "sched", root=root,
-    )  # fmt: skip
+        "csv",
+        path,
+        "--run",
+        "run",
+        "--map",
+        "lr=lr",
+        "val_metric=val_loss",
+        "--match",
+        "sched=cos",
+        "seed=0",
+        "--group",
+        "sched",
+        root=root,
+    )
     assert done.exit_code == 0, done.output
     assert "3 runs came in of 3 that match (18 listed)" in done.output
-    assert "next: `lode validate`, `lode fit`" in done.output
+    assert "next: `make demo` (or `lode sweep`, `lode validate`" in done.output
     assert len(read_histories(root / "data/histories/old-runs")) == 3
 
 

@@ -48,8 +48,13 @@ def test_a_row_without_a_step_has_that_of_the_row_before() -> None:
 def test_epochs_become_updates() -> None:
     loss = np.linspace(2, 1, 6)
     assert taken(EPOCHS, 50, epoch=range(6), loss=loss).rows["step"].tolist() == [
-        50, 100, 150, 200, 250, 300,
-    ]  # fmt: skip
+        50,
+        100,
+        150,
+        200,
+        250,
+        300,
+    ]
     assert taken(EPOCHS, 50, epoch=range(1, 7), loss=loss).rows["step"].tolist()[0] == 50
     parts = taken(EPOCHS, 40, epoch=[0.25, 0.5, 0.75, 1, 1.25, 1.5], loss=loss)
     assert parts.rows["step"].tolist() == [10, 20, 30, 40, 50, 60]

@@ -27,23 +27,34 @@ def roles(columns: str, metric: OwnMetric = ACC, named: str = "", **options: Any
         ("step train_loss val_acc lr", ACC, "step train_loss val_acc lr"),
         ("iter loss val_loss learning_rate", LOSS, "iter loss val_loss learning_rate"),
         # Lightning
-        ("trainer/global_step train_loss_step val_acc lr-AdamW epoch", ACC,
-         "trainer/global_step train_loss_step val_acc lr-AdamW"),
+        (
+            "trainer/global_step train_loss_step val_acc lr-AdamW epoch",
+            ACC,
+            "trainer/global_step train_loss_step val_acc lr-AdamW",
+        ),
         # Hugging Face under W&B and MLflow
-        ("train/global_step train/loss eval/accuracy train/learning_rate train/epoch",
-         OwnMetric("accuracy", "maximize"),
-         "train/global_step train/loss eval/accuracy train/learning_rate"),
-        ("global_step loss eval_loss learning_rate", OwnMetric("perplexity", "minimize"),
-         "global_step loss eval_loss learning_rate"),
+        (
+            "train/global_step train/loss eval/accuracy train/learning_rate train/epoch",
+            OwnMetric("accuracy", "maximize"),
+            "train/global_step train/loss eval/accuracy train/learning_rate",
+        ),
+        (
+            "global_step loss eval_loss learning_rate",
+            OwnMetric("perplexity", "minimize"),
+            "global_step loss eval_loss learning_rate",
+        ),
         # both kinds of metric are there: the goal tells
-        ("step loss val_loss val_accuracy lr", OwnMetric("accuracy", "maximize"),
-         "step loss val_accuracy lr"),
+        (
+            "step loss val_loss val_accuracy lr",
+            OwnMetric("accuracy", "maximize"),
+            "step loss val_accuracy lr",
+        ),
         # its name tells, whatever it looks like
         ("step loss val_loss zähler lr", OwnMetric("zähler", "maximize"), "step loss zähler lr"),
         # one of a sweep's spread is no candidate
         ("step loss val_loss lr lr_std", LOSS, "step loss val_loss lr"),
     ],
-)  # fmt: skip
+)
 def test_usual_names_are_guessed(columns: str, metric: OwnMetric, expected: str) -> None:
     found = roles(columns, metric)
     assert [found[r] for r in ("step", "train_loss", "val_metric", "lr")] == expected.split()
