@@ -72,7 +72,8 @@ def moves(decisions: Iterable[Mapping[str, Any]], sign: float = 1.0) -> list[Mov
     """
     # What decisions of earlier versions did not say.
     unsaid = {"gain": None, "gain_error": None, "replaced": ()}
-    found = [typed(_Kept, {**unsaid, **dict(one)}, "decisions") for one in decisions]
+    read = [{**unsaid, **one} if isinstance(one, Mapping) else one for one in decisions]
+    found = [typed(_Kept, one, "decision") for one in read]
     return [_move(one, sign) for one in found]
 
 

@@ -26,7 +26,7 @@ def moves_of(history: History) -> list[Move]:
         return moves(history.meta.get("decisions") or [])
     except DamagedError as error:
         raise LODEError(
-            f"run {history.run_id}: {error}: written by another version, or damaged"
+            f"run {history.run_id}: its decisions: {error}: written by another version, or damaged"
         ) from None
 
 

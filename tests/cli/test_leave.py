@@ -102,7 +102,7 @@ def test_damaged_decisions_are_named(
     run = scheduled(finished)
     run.meta["decisions"] = decisions
     code, _, said = lode("explain", write_history(run, tmp_path), "--out", tmp_path / "why.svg")
-    assert code == 1 and f"run {run.run_id}: decisions" in said
+    assert code == 1 and f"run {run.run_id}: its decisions: " in said
 
 
 def test_runs_that_cannot_be_explained_are_told_apart(lode, finished: Path, tmp_path: Path) -> None:
