@@ -30,7 +30,7 @@ MARKER = STATE / "setup.under-way"
 LOG = STATE / "setup.log"
 
 OLDEST_PYTHON = (3, 11)
-NEEDED_GB = 8  # 5.4 GB of packages (torch brings CUDA) and room for the archives being unpacked
+NEEDED_GB = 8  # 5.8 GB of packages (torch brings CUDA) and room for the archives being unpacked
 
 
 class SetupError(Exception):
@@ -152,7 +152,7 @@ def install() -> None:
     say(
         "updating .venv to requirements.lock"
         if usable
-        else f"{'repairing' if repair else 'creating'} .venv: packages of 5.4 GB, one to ten "
+        else f"{'repairing' if repair else 'creating'} .venv: packages of 5.8 GB, one to ten "
         "minutes, once"
     )
     MARKER.touch()

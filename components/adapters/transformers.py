@@ -25,7 +25,8 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
     the rate that is in force. The loss reported is the mean that the trainer logs: let it log
     (`logging_steps`) and evaluate (`eval_steps`) at the same updates, best at the log points. A
     checkpoint holds the scheduler (trainer_state.json); a resumed training has the same rates to
-    the bit.
+    the bit where it was saved at an update that it logs at: of the loss since its last log a
+    checkpoint of the trainer's says nothing.
 
     Args:
         source: as of `LODEScheduler.load`, as are `settings` (`points`, `seed`, `goal`, …).
