@@ -32,6 +32,7 @@ from components.storage.shown import shown
 from components.tasks.rates import shares_of
 
 FORMAT = 1  # of the state
+Number = float | Tensor | None  # None: not measured
 log = logging.getLogger(__name__)
 
 
@@ -213,7 +214,7 @@ class RateScheduler(LRScheduler):
         was done with, of any other it is that of the plan in force."""
         return self._applied if step == self.last_epoch - 1 else self._rates.lr(step)
 
-    def observe(self, train_loss: float | None = None, val_metric: float | None = None) -> None:
+    def observe(self, train_loss: Number = None, val_metric: Number = None) -> None:
         """Report mean train loss and validation metric after the updates so far.
 
         May change the rates from the next update on. Under a fixed plan nothing is read.
@@ -233,7 +234,7 @@ class RateScheduler(LRScheduler):
             self._observe(train_loss, val_metric)
         self.apply()
 
-    def _observed(self, train_loss: float | None, val_metric: float | None) -> dict[str, Any]:
+    def _observed(self, train_loss: Number, val_metric: Number) -> dict[str, Any]:
         self._observe(train_loss, val_metric)
         return self.state_dict()
 
@@ -242,7 +243,7 @@ class RateScheduler(LRScheduler):
         mine = {"last_epoch": self.last_epoch, "step_count": self._step_count}
         self.load_state_dict(state | mine)
 
-    def _observe(self, train_loss: float | None, val_metric: float | None) -> None:
+    def _observe(self, train_loss: Number, val_metric: Number) -> None:
         assert self._controller is not None and self._seen is not None
         if self._fallen:
             return
@@ -381,7 +382,7 @@ def _copied(lr: float | Tensor) -> float | Tensor:
     return lr.clone() if isinstance(lr, Tensor) else lr
 
 
-def _number(value: float | Tensor | None, name: str) -> float | None:
+def _number(value: Number, name: str) -> float | None:
     if value is None:
         return None
     try:

@@ -59,13 +59,14 @@ class TransformersCallback(TrainerCallback, ExportableState):  # type: ignore[mi
             self.source, optimizer, total_steps=state.max_steps, **self.settings
         )
         name = type(self).__name__
-        saved = state.stateful_callbacks.get(name) or {}
+        callbacks: Any = state.stateful_callbacks  # a dictionary by now, whatever its annotation
+        saved = callbacks.get(name) or {}
         if state.global_step:
             kept = saved.get("attributes", {}).get("kept") if isinstance(saved, dict) else None
             if kept is None:
                 raise LODEError(f"the checkpoint is of a training without {name}; begin anew")
             self.scheduler.load_state_dict(kept)
-        state.stateful_callbacks[name] = saved  # where the trainer looks for it when it saves
+        callbacks[name] = saved  # where the trainer looks for it when it saves
         self._show(given["lr_scheduler"])
 
     def on_step_end(
