@@ -12,6 +12,7 @@ import gzip
 import itertools
 import json
 import lzma
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -167,6 +168,8 @@ def read_table(path: Path) -> pd.DataFrame:
         raise RunsError(
             f"{shown_path}: neither CSV with a head nor JSON lines ({cut(str(error))})"
         ) from None
+    except pd.errors.ParserWarning:
+        raise RunsError(f"{shown_path}: a row has more cells than its head") from None
     except Exception as error:  # whatever a damaged file makes a decompressor raise
         raise RunsError(
             f"{shown_path}: damaged ({cut(str(error) or type(error).__name__)})"
@@ -227,7 +230,8 @@ def _csv(path: Path) -> pd.DataFrame:
     if len(set(names)) < len(names):
         twice = max(names, key=names.count)
         raise ValueError(f"two columns are called {twice!r}")
-    with _opened(path) as file:
+    with _opened(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # of cells that would be dropped
         cells = pd.read_csv(
             file,
             sep=separator if counts[separator] else ",",

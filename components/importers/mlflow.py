@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -86,8 +86,10 @@ def mlflow_source(uri: str, experiments: Sequence[str]) -> Iterator[MlflowSource
 
 def _value(text: str) -> Param:
     """A parameter, which MLflow keeps as text."""
+    if text in ("True", "False"):
+        return text == "True"
     try:
-        value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return cut(text, 300)
     return value if isinstance(value, bool | int | float) else cut(text, 300)

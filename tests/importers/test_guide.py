@@ -71,7 +71,7 @@ def test_every_command_of_the_page_does_what_it_says(folder: Path) -> None:
     assert len(commands) == 5
     for command in commands:
         program, *words = shlex.split(command)
-        assert program == "lode"
+        assert program == ".venv/bin/lode"
         done = subprocess.run(
             [sys.executable, "-m", "components.cli", *words],
             cwd=folder,
