@@ -123,6 +123,19 @@ class LODEScheduler(Scheduler):
         """(N,) rates of the run if nothing is ever decided."""
         return self._opening[1]
 
+    def expected(self) -> tuple[float, float] | None:
+        """The final metric that the plan in force is expected to have, with the standard deviation
+        of that over the judge's members (`paper`: the chosen samples), as of the last decision;
+        None: nobody knows yet."""
+        last = self.decisions[-1] if self.decisions else {}
+        if last.get("predicted") is not None:
+            changed = last["kept"] is None and last["gain"] is not None
+            return last["predicted"] + (last["gain"] if changed else 0.0), last["spread"]
+        if self.judge is None or self.settings["controller"] == PAPER:
+            return None
+        final = self.judge.final_metric(self._plan[None])
+        return float(final.mean()), float(final.std())
+
     def due(self, point: int) -> bool:
         """Whether a decision is made at a log point."""
         return bool(point % self.settings["mu"] == 0 and point < self.settings["points"])

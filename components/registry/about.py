@@ -114,5 +114,5 @@ curl localhost:5001/invocations -H 'Content-Type: application/json' -d '{{
 ```
 
 `data`: a row per log point so far, none at the start. The answer: the rates for the next log \
-points. Ask again with the longer history.
+points, and the final metric that is expected of them. Ask again with the longer history.
 """

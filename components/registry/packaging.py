@@ -162,7 +162,13 @@ def _signature(controller: Mapping[str, Any], points: int) -> ModelSignature:
     return mlflow.models.ModelSignature(
         inputs=mlflow.types.Schema([column(anything, name, required=False) for name in names]),
         outputs=mlflow.types.Schema(
-            [column("long", "point"), column("double", "lr"), column("boolean", "decided")]
+            [
+                column("long", "point"),
+                column("double", "lr"),
+                column("boolean", "decided"),
+                column("double", "expected"),
+                column("double", "spread"),
+            ]
         ),
         params=mlflow.types.ParamSchema(params),
     )

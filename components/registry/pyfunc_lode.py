@@ -40,12 +40,14 @@ class LODEModel(PythonModel):
     of the last decision: decisions are made at points μ, 2μ, …, each on the μ points that end
     there. No rows: the start of a run.
 
-    Output: rows `point, lr, decided`: for each of the next μ log points the learning rate of the
+    Output: rows `point, lr, decided, expected, spread`: for each of the next μ log points the learning rate of the
     updates that lead to it (under the default controller, rates are linear in between).
     `decided` is false where the LODE did not change the plan. Under `paper` keep the plan of an
     earlier answer if you have one; the rates given are then those of the sweep's best
     configuration. Under `default` the rates are always to be followed, if all points since the
-    start were given: what it decides depends on the whole history.
+    start were given: what it decides depends on the whole history. `expected` is the final metric
+    that the plan should have, as of the last decision, and `spread` the standard deviation of that
+    over the judge's members; null where nothing is known yet.
 
     Parameters: `points` (T of the run), `controller` (`default` or `paper`), `mu`, `n`, `sigma`,
     `horizon` (0: all that is left), `caution`, `seed`. 20.0 is 20.
@@ -126,11 +128,16 @@ class LODEModel(PythonModel):
             _refuse(str(error))
         ahead = range(now, min(now + mu, points))
         decided = bool(scheduler.decisions) and scheduler.decisions[-1]["kept"] is None
+        known = scheduler.expected()
+        # None, which JSON has; NaN it has not
+        expected, spread = (self._sign * known[0], known[1]) if known else (None, None)
         answer = pd.DataFrame(
             {
                 "point": np.array([point + 1 for point in ahead], dtype=np.int64),
                 "lr": np.array([scheduler.lr(point) for point in ahead], dtype=np.float64),
                 "decided": np.full(len(ahead), decided),
+                "expected": [expected] * len(ahead),
+                "spread": [spread] * len(ahead),
             }
         )
         self._runs.keep(settings, history, scheduler)

@@ -197,6 +197,9 @@ def test_what_makes_sense_is_answered_the_same_however_it_is_written(server: str
     start = answer(server, asked(RUN.iloc[:0]))
     assert [row["point"] for row in start] == [1, 2, 3, 4]
     assert not any(row["decided"] for row in start)
+    assert all(0 < row["expected"] < 1 and row["spread"] > 0 for row in (*start, *right))
+    paper = answer(server, asked(RUN.iloc[:0], controller="paper"))
+    assert {(row["expected"], row["spread"]) for row in paper} == {(None, None)}
     for empty in (
         b'{"dataframe_records": []}',
         b'{"dataframe_split": {"columns": [], "data": []}}',

@@ -264,6 +264,11 @@ def test_windows_that_make_no_sense_are_refused(lode_dir: Path, tracking_uri: st
         model.predict(run, params={"controller": "papr"})
     start = model.predict(run.iloc[:0])
     assert list(start["point"]) == [1, 2, 3, 4] and not start["decided"].any()
+    final = Judge.load(lode_dir).final_metric(
+        np.full((1, POINTS + 1), 0.001)
+    )  # what it begins with
+    assert start["expected"].tolist() == pytest.approx([float(final.mean())] * 4)
+    assert start["spread"].tolist() == pytest.approx([float(final.std())] * 4)
     broken = run.iloc[:MU].assign(train_loss=np.nan)
     assert not model.predict(broken)["decided"].any(), "not finite: the plan goes on"
 
