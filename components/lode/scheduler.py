@@ -92,6 +92,7 @@ class LODEScheduler(Scheduler):
         # Where the judge's state is known: going on from there gives the bits of a new start.
         self._known: tuple[int, torch.Tensor] | None = None
         self.decisions: list[dict[str, Any]] = []
+        self._at_first: tuple[float, float] | None = None  # what `expected` says until a decision
 
     def lr(self, step: int) -> float:
         """Learning rate of update `step` (0-based): positive and finite."""
@@ -133,8 +134,10 @@ class LODEScheduler(Scheduler):
             return last["predicted"] + (last["gain"] if changed else 0.0), last["spread"]
         if self.judge is None or self.settings["controller"] == PAPER:
             return None
-        final = self.judge.final_metric(self._plan[None])
-        return float(final.mean()), float(final.std())
+        if self._at_first is None:
+            final = self.judge.final_metric(self._plan[None])
+            self._at_first = float(final.mean()), float(final.std())
+        return self._at_first
 
     def due(self, point: int) -> bool:
         """Whether a decision is made at a log point."""

@@ -40,7 +40,7 @@ class LODEModel(PythonModel):
     of the last decision: decisions are made at points μ, 2μ, …, each on the μ points that end
     there. No rows: the start of a run.
 
-    Output: rows `point, lr, decided, expected, spread`: for each of the next μ log points the learning rate of the
+    Output: rows `point, lr, decided, expected, spread`: for each of the next μ log points the rate of the
     updates that lead to it (under the default controller, rates are linear in between).
     `decided` is false where the LODE did not change the plan. Under `paper` keep the plan of an
     earlier answer if you have one; the rates given are then those of the sweep's best
@@ -115,13 +115,14 @@ class LODEModel(PythonModel):
         _refuse_unknown(settings)
         self._check(settings)
         points, mu = settings["points"], settings["mu"]
-        table = _numbers(model_input).sort_values("point")
-        _check_values(table, self._percent)
-        now = _latest(table, points, mu)
-        seen = table.set_index("point")[list(SERIES)]
-        seen["val_metric"] *= self._sign  # a loss is small where it is good
+        rows = _numbers(model_input)
+        rows = rows[np.argsort(rows[:, 0], kind="stable")]
+        _check_values(rows, self._percent)
+        now = _latest([int(point) for point in rows[:, 0]], points, mu)
         # Not observed: the plan goes on, as after observations that are not finite.
-        history = seen.reindex(range(1, now + 1)).to_numpy(np.float64)
+        history = np.full((now, len(SERIES)), np.nan)
+        history[now - len(rows) :] = rows[:, 1:]
+        history[:, SERIES.index("val_metric")] *= self._sign  # a loss is small where it is good
         try:
             scheduler = self._resumed(settings, history)
         except self._error as error:
@@ -260,22 +261,24 @@ def _whole(value: Any, name: str) -> int:
     return int(value)
 
 
-def _numbers(given: Any) -> pd.DataFrame:
-    """The four columns as numbers, in the order given; `point` as int64, the others as float64."""
+def _numbers(given: Any) -> np.ndarray:
+    """(rows, 4) float64, the columns in the order of `COLUMNS`, the rows as given; points whole."""
     table = pd.DataFrame(given)
     if table.empty and not len(table.columns):  # no rows as JSON has them: `[]`
-        table = pd.DataFrame(columns=list(COLUMNS))
-    found = {}
+        return np.empty((0, len(COLUMNS)))
+    found = []
     for name in COLUMNS:
         if name not in table:
             _refuse(f"column {name!r} is missing; expected are {', '.join(COLUMNS)}")
-        column = table[name].to_numpy(dtype=object)
-        found[name] = np.array([_number(value, name) for value in column], dtype=np.float64)
-    point = found["point"]
+        column = table[name].to_numpy()
+        if column.dtype.kind not in "iuf":
+            column = np.array([_number(value, name) for value in column.astype(object)])
+        found.append(column.astype(np.float64))
+    point = found[0]
     odd = point[~((np.abs(point) < 2**53) & (point == np.round(point)))]
     if len(odd):
         _refuse(f"column 'point' has {odd[0]:g}; log points are whole numbers, 1 … T")
-    return pd.DataFrame({**found, "point": point.astype(np.int64)})
+    return np.stack(found, 1)
 
 
 def _number(value: Any, name: str) -> float:
@@ -290,24 +293,28 @@ def _number(value: Any, name: str) -> float:
     return np.nan
 
 
-def _check_values(table: pd.DataFrame, percent: bool) -> None:
+def _check_values(rows: np.ndarray, percent: bool) -> None:
     """Refuse values that no run has: the LODE would answer them all the same."""
-    for name, wrong, expected in (
-        ("lr", table["lr"] <= 0, "rates are positive; null where none was logged"),
+    metric, lr = (rows[:, COLUMNS.index(name)] for name in ("val_metric", "lr"))
+    for name, values, wrong, expected in (
+        ("lr", lr, lr <= 0, "rates are positive; null where none was logged"),
         (
             "val_metric",
-            ~table["val_metric"].between(0, 1) & np.isfinite(table["val_metric"]) & percent,
+            metric,
+            np.isfinite(metric) & ((metric < 0) | (metric > 1)) & percent,
             "the metric of this task is a share from 0 to 1, not in per cent",
         ),
     ):
         if wrong.any():
-            row = table[wrong].iloc[0]
-            _refuse(f"column {name!r} has {row[name]:g} at point {row['point']:g}; {expected}")
+            first = int(wrong.argmax())
+            _refuse(
+                f"column {name!r} has {values[first]:g} at point {rows[first, 0]:g}; {expected}"
+            )
 
 
-def _latest(history: pd.DataFrame, points: int, mu: int) -> int:
-    """t_*; refuses what cannot be a window of one run, or is too short for its last decision."""
-    given = [int(point) for point in history["point"]]
+def _latest(given: list[int], points: int, mu: int) -> int:
+    """t_*, of the points given in order; refuses what cannot be a window of one run, or is too
+    short for its last decision."""
     if not given:
         return 0
     first, last = given[0], given[-1]
