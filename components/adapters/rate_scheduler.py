@@ -149,7 +149,7 @@ class RateScheduler(LRScheduler):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """JSON-able, and so for `torch.save` and `torch.load(weights_only=True)`."""
+        """JSON-able, and so among what a checkpoint of torch's may hold with weights only."""
         controller = self._controller
         return {
             "format": FORMAT,

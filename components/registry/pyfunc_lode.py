@@ -40,8 +40,8 @@ class LODEModel(PythonModel):
     of the last decision: decisions are made at points μ, 2μ, …, each on the μ points that end
     there. No rows: the start of a run.
 
-    Output: rows `point, lr, decided, expected, spread`: for each of the next μ log points the rate of the
-    updates that lead to it (under the default controller, rates are linear in between).
+    Output: rows `point, lr, decided, expected, spread`: for each of the next μ log points the rate
+    of the updates that lead to it (under the default controller, rates are linear in between).
     `decided` is false where the LODE did not change the plan. Under `paper` keep the plan of an
     earlier answer if you have one; the rates given are then those of the sweep's best
     configuration. Under `default` the rates are always to be followed, if all points since the
