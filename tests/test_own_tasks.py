@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from components.cli.importing import _target
 from components.runs.plan import template
 from components.runs.runnable import check_runnable
 from components.runs.tasks import digest_of, metric_of, own_of, task_of
@@ -170,3 +171,21 @@ def test_an_object_of_one_s_own(tmp_path: Path) -> None:
     ):
         with pytest.raises(TaskError, match=f"mine: {path} {said}"):
             task_of(template(settings(tmp_path, {"python": path}), workspace, tmp_path))
+
+
+def test_where_imports_of_each_kind_go(tmp_path: Path) -> None:
+    (tmp_path / "my_digits.py").write_text(
+        "from components.tasks.catalog import TASKS\nTASK = TASKS['digits-mlp']\n"
+    )
+    workspace = Workspace(tmp_path)
+    for own, folder, metric in (
+        (IMPORTED, workspace.histories("mine"), OwnMetric("val_loss", "minimize")),
+        (COMMAND, workspace.imported("mine"), OwnMetric("val_acc", "maximize")),
+        (
+            {"python": "my_digits:TASK"},
+            workspace.imported("mine"),
+            OwnMetric("accuracy", "maximize", percent=True),
+        ),
+    ):
+        found = _target(settings(tmp_path, own), workspace)
+        assert (found.task, found.folder, found.metric) == ("mine", folder, metric)

@@ -212,17 +212,17 @@ def _target(settings: Settings, workspace: Workspace) -> Target:
     """Where a task's imports go: what there is nothing else of, to its histories; of a task that
     can be run, to what the nightly retraining learns from beside its own runs."""
     from components.importers.request import Target
+    from components.runs.tasks import metric_of
     from components.tasks.own import OwnMetric
 
-    task, own = settings.task, settings.own
-    if own is not None and own.metric is not None:
-        folder = workspace.histories(task) if own.imported else workspace.imported(task)
-        return Target(task, folder, own.metric.plain())
-    from components.tasks.catalog import TASKS  # torch
+    task, own, metric = settings.task, settings.own, metric_of(settings, workspace)
+    only = own is not None and own.imported
+    if metric is None:
+        from components.tasks.catalog import TASKS  # torch
 
-    of = TASKS[task]
-    metric = OwnMetric(of.metric_name, "maximize", of.in_percent)
-    return Target(task, workspace.imported(task), metric)
+        of = TASKS[task]
+        metric = OwnMetric(of.metric_name, "maximize", of.in_percent)
+    return Target(task, workspace.histories(task) if only else workspace.imported(task), metric)
 
 
 def _next(

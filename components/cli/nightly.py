@@ -200,8 +200,11 @@ def _figures(tags: Mapping[str, str]) -> tuple[str, str]:
         found = json.loads(tags["figures"])
     except (KeyError, ValueError):  # of `lode register`, not of a night; or cut at a tag's length
         return _tag(tags, "held_out_error"), _tag(tags, "test_metric")
+    if not isinstance(found, dict):
+        return _tag(tags, "held_out_error"), _tag(tags, "test_metric")
     error, test = (
-        "–" if found[name] is None else f"{found[name]:.4f}" for name in ("error", "test")
+        f"{value:.4f}" if isinstance(value := found.get(name), int | float) else "–"
+        for name in ("error", "test")
     )
     return error, test
 
