@@ -105,7 +105,7 @@ def import_group() -> None:
 
 
 @import_group.command("csv", cls=_Pairs)
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @click.option("--run", metavar="COLUMN", help="Says which run a row is of; else a file is a run.")
 @click.option(
     "--runs",
@@ -138,7 +138,7 @@ def mlflow_command(source: str, experiments: tuple[str, ...], **options: Any) ->
 
 
 @import_group.command("tensorboard", cls=_Pairs)
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
 @_common
 def tensorboard_command(source: Path, **options: Any) -> None:
     """SOURCE: an event file, or a folder of them: what lies in one folder is one run."""
@@ -173,9 +173,8 @@ def _import(
 
     request = _request(points or settings.training.points, **asked)
     target, state = _target(settings, workspace), workspace.state / "import" / settings.task
-    with only_one(workspace):
-        with opened() as source:
-            result = read_runs(source, request, target, state)
+    with opened() as source, only_one(workspace):  # what is not there leaves no lock
+        result = read_runs(source, request, target, state)
         if dry_run:
             check_beside(result)
         else:

@@ -20,10 +20,14 @@ from components.storage.shown import cut
 )
 def tasks_command(params: Path) -> None:
     """List the tasks of the catalog, and those of the section `tasks` of params.yaml."""
-    from components.settings import load  # pydantic
+    from components.settings import SettingsError, load  # pydantic
     from components.tasks.catalog import TASKS  # torch
 
-    own = load(params).tasks if params.exists() else {}
+    try:
+        own = load(params).tasks if params.exists() else {}
+    except SettingsError as error:  # the catalog is the same whatever lies here
+        click.echo(f"without tasks of your own: {error}", err=True)
+        own = {}
     for name, told in own.items():
         what = told.command or told.python or "imported histories"
         click.echo(f"{name:26} {cut(what, 80)}")

@@ -13,7 +13,6 @@ from components.runs.contract import Files, read_log
 from components.runs.job import Job
 from components.runs.plan import template, under
 from components.runs.runnable import check_runnable
-from components.runs.tasks import is_command
 from components.settings import OwnTaskSettings, Settings
 from components.storage.workspace import Workspace
 from components.tasks.errors import TaskError
@@ -40,11 +39,11 @@ def check(settings: Settings, workspace: Workspace) -> str:
         TaskError: the task is no command. CommandError: the script fails, or logs too little; the
             message says what to change.
     """
+    own = settings.own
+    if own is None or own.command is None:
+        raise TaskError(f"{settings.task} is no command, whose script could be tried")
     check_runnable(settings, workspace)
     made = _short(template(settings, workspace, workspace.state / "check"))
-    own = settings.own
-    if not is_command(made) or own is None:
-        raise TaskError(f"{settings.task} is no command, whose script could be tried")
     peak = max(settings.sweep.peak_lrs)
     first = run_command(_at(made, peak))
     files = Files.of(folder_of_run(_at(made, peak)), first.run_id)
