@@ -25,8 +25,15 @@ if TYPE_CHECKING:
 
 VARIABLE = "LODE_RUN"
 COLUMNS = (
-    "step", "train_loss", "val_metric", "val_loss", "lr", "elapsed_s", "epoch", "test_metric",
-)  # fmt: skip
+    "step",
+    "train_loss",
+    "val_metric",
+    "val_loss",
+    "lr",
+    "elapsed_s",
+    "epoch",
+    "test_metric",
+)
 FOLDER = "lode-runs"
 _FORMAT = 1
 
