@@ -49,7 +49,7 @@ def test_the_test_metric_is_of_the_best_validation_point(job: Job, tmp_path: Pat
     task = catalog.get("mnist1d-cnn")
     network = task.network()
     network.load_state_dict(load_file(job.path.with_suffix(".safetensors")))
-    data = load_data("mnist1d-cnn", job.data, None, "cpu")
+    data = load_data(task, job.data, None, "cpu")
     assert evaluate(task, network, data.val) == history.meta["best_val_metric"]
     assert evaluate(task, network, data.test) == history.meta["test_metric"]
 

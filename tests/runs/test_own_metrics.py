@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from components import settings as settings_of
 from components.runs.execute import load_data
+from components.settings import whole as settings_of
 from components.steps.pipeline import STEPS
 from components.steps.table import result_table
 from components.storage.workspace import Workspace

@@ -50,7 +50,8 @@ def test_the_guide_makes_a_task_that_trains(workspace: Path) -> None:
     accuracy = re.search(r"tumours-mlp onecycle 0\.01 seed 0: test ([\d.]+);", said[1])
     assert accuracy and float(accuracy[1]) > 0.85
     run("ruff", "check", "--ignore=I001", str(workspace / file))  # which packages are whose
-    run("ruff", "format", "--check", str(workspace / file))
+    rules = f"--config={ROOT / 'pyproject.toml'}"
+    run("ruff", "format", "--check", rules, str(workspace / file))
 
 
 def test_every_task_is_described() -> None:
