@@ -48,6 +48,9 @@ def run(command: click.Command, name: str, said_by: str) -> None:
         sys.exit(end.exit_code)
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped; finished runs are kept, start again to go on", err=True)
+        # One that came while an extension module ran Python code of its own (imports do) is noted
+        # as unhandled, and Python would end by SIGINT whatever is said here. Running a text forgets.
+        exec("")
         sys.exit(STOPPED)
     except click.ClickException as error:
         if not isinstance(error, click.exceptions.NoArgsIsHelpError):  # whose message is the help
