@@ -49,7 +49,8 @@ def run(command: click.Command, name: str, said_by: str) -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped; finished runs are kept, start again to go on", err=True)
         # One that came while an extension module ran Python code of its own (imports do) is noted
-        # as unhandled, and Python would end by SIGINT, whatever is said here: a text that runs forgets.
+        # as unhandled, and Python would end by SIGINT whatever is said here; running a text resets
+        # that.
         exec("")
         sys.exit(STOPPED)
     except click.ClickException as error:
