@@ -280,7 +280,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(
     second = production.worker("gpu", f"second-{task}")
     others = {
         "training.train_samples": None,
-        "training.updates": 3000,
+        "training.updates": 12_000,  # some seconds a run: a shard must outlast the sleep below
         "training.points": 20,
         "sweep.peak_lrs": [0.02],
         "sweep.schedulers": ["cosine", "onecycle"],
@@ -307,7 +307,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(
     second.wait()
     assert len(killed) == 1
     completed(production, run_id)
-    sweep = swept(production, 3000, task)
+    sweep = swept(production, 12_000, task)
     assert sorted((*h.configuration, h.meta["seed"]) for h in sweep) == sorted(
         (scheduler, 0.02, seed) for scheduler in ("cosine", "onecycle") for seed in range(4)
     )
