@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from components.evaluation.notation import duration
 from components.runs.contract import (
     VARIABLE,
     Files,
     history_of,
+    last_row,
     read_decisions,
     read_log,
     tail,
@@ -38,6 +41,7 @@ POLL_S = 0.2  # a run's end is noticed so late at most
 LOOK_S = 2.0  # between two looks at how far the log is
 SHOWN_LINES = 15
 NOT_FOUND = 127  # of a shell
+END_BYTES = 1 << 16  # of an output: enough for its last lines
 
 Row = dict[str, float]
 
@@ -79,13 +83,22 @@ def run_command(job: Job, on_point: Callable[[Row], None] = lambda row: None) ->
     """
     command, folder = _command(job), folder_of_run(job)
     where = check_command(command)
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two trials may ask for one run at a time; the second does it once more, but not in its files.
+    with FileLock(folder.with_suffix(".lock")):
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+        return _done(job, command, where, folder, on_point)
+
+
+def _done(
+    job: Job, command: Command, where: Path, folder: Path, on_point: Callable[[Row], None]
+) -> History:
     files = Files.of(folder, job.spec.run_id)
     rates = write_request(job, command.metric, files)
     began = time.perf_counter()
     status = _run(job, command, where, files, on_point)
     seconds = time.perf_counter() - began
-    said = tail((folder / OUTPUT).read_text("utf-8", errors="replace"), SHOWN_LINES)
+    said = tail(_end_of(folder / OUTPUT), SHOWN_LINES)
     facts = {
         "seconds": seconds,
         "exit_status": status,
@@ -143,9 +156,10 @@ def _wait(
         if command.timeout is not None and now - began > command.timeout:
             end_session(process.pid)
             problem = f"not done after {duration(command.timeout)}, its time-out"
-            output = (folder / OUTPUT).read_text("utf-8", errors="replace")
             remedy = "; raise `timeout` of the task, or train less"
-            raise CommandError(_message(job, folder, problem + remedy, tail(output)))
+            raise CommandError(
+                _message(job, folder, problem + remedy, tail(_end_of(folder / OUTPUT)))
+            )
         if now - looked > LOOK_S:
             next(look)
             looked = now
@@ -178,13 +192,18 @@ def _watch(job: Job, log: Path, on_point: Callable[[Row], None]) -> Iterator[Non
     """Tell of every log point that the log has reached, each time it is asked to look."""
     steps, told = log_steps(job.spec.updates, job.spec.points), 0
     while True:
-        with suppress(LogError, OSError):  # a line is half written
-            found = read_log(log).ffill()
-            last = found.iloc[-1].to_dict()
-            while told < len(steps) and steps[told] <= last["step"]:
-                told += 1
-                on_point({str(name): float(value) for name, value in last.items()})
+        last = last_row(log)
+        while last is not None and told < len(steps) and steps[told] <= last["step"]:
+            told += 1
+            on_point(last)
         yield
+
+
+def _end_of(output: Path) -> str:
+    """Of what a script has printed, which may be gigabytes."""
+    with output.open("rb") as file:
+        file.seek(max(0, output.stat().st_size - END_BYTES))
+        return file.read().decode("utf-8", errors="replace")
 
 
 def _failed(job: Job, folder: Path, status: int, said: list[str]) -> Exception:

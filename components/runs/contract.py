@@ -34,6 +34,7 @@ VARIABLE = "LODE_RUN"
 NUMBERS = ("step", "train_loss", "val_metric", "val_loss", "lr", "elapsed_s", "epoch")
 TEST = "test_metric"
 LARGEST_LOG = 1 << 30  # bytes; a row per update of a run of ten million
+LONGEST_LINE = 1 << 14  # bytes; a row has eight numbers, and maybe columns of a script's own
 LARGEST_DECISIONS = 64 << 20  # bytes; one every two of 10,000 log points, with its rates
 # Between the rate that was asked for and the one that was logged: printed digits, float32.
 LR_TOLERANCE = 1e-3
@@ -129,6 +130,24 @@ def read_log(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*NUMBERS, TEST], dtype=np.float64)
 
 
+def last_row(path: Path) -> dict[str, float] | None:
+    """The last whole line of a log that is being written, without reading all of it; None: there
+    is none yet, or none that says a step."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline(LONGEST_LINE)
+            file.seek(max(len(first), path.stat().st_size - LONGEST_LINE))
+            lines = file.read().rpartition(b"\n")[0].splitlines()  # the last may be half written
+        if not first.strip():
+            return None
+        as_json = first.lstrip().startswith(b"{")
+        end = (lines[-1] if lines else first if as_json else b"").decode("utf-8")
+        head = "" if as_json else first.decode("utf-8-sig")
+        return next(iter([*(_json_rows(end) if as_json else _csv_rows(head + end))]), None)
+    except (OSError, UnicodeDecodeError, LogError):
+        return None
+
+
 def _json_rows(text: str) -> Iterator[dict[str, float]]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -166,7 +185,7 @@ def _csv_rows(text: str) -> Iterator[dict[str, float]]:
 
 def _row(found: dict[str, Any], line: int) -> dict[str, float]:
     row = {name: _number(found.get(name), name, line) for name in (*NUMBERS, TEST)}
-    if math.isnan(row["step"]):
+    if not math.isfinite(row["step"]):
         raise LogError(f"line {line} has no step", "say with every row how many updates are done")
     return row
 

@@ -20,6 +20,8 @@ from components.importers.source import Source
 from components.tasks.own import OwnMetric
 from components.training.history import History, read_histories
 
+# Real runs of others, where the project's checkout has them beside it.
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 N, T = 400, 20
 LOSS = OwnMetric("val_loss", "minimize")
 PARAMS = """\

@@ -14,9 +14,9 @@ from components.importers.csv import CsvSource
 from components.importers.importing import read_runs
 from components.importers.request import Imported, Request
 
-from .made import target
+from .made import SHARED, target
 
-DATA = Path("/work/shared/data/llama-schedules")
+DATA = SHARED / "llama-schedules"
 GROUP = ("scheduler", "decay_type", "cooldown_fraction", "cos_final_lr")
 CORE = tuple(
     {"dataset": "slimpajama", "model": "llama_norm", "n_layer": "12", "n_embd": "768"}.items()
@@ -24,7 +24,7 @@ CORE = tuple(
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not DATA.is_dir(), reason="no /work/shared/data/llama-schedules here"),
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"no {DATA} here"),
 ]
 
 

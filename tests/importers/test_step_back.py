@@ -9,13 +9,13 @@ import pytest
 from components.importers.csv import CsvSource
 from components.importers.errors import RunsError
 
-from .made import read
+from .made import SHARED, read
 
-PATH = Path("/work/shared/data/step-back/mnist_mlp.csv.gz")
+PATH = SHARED / "step-back/mnist_mlp.csv.gz"
 GROUP = ("name", "lr_schedule", "weight_decay", "beta", "momentum", "dampening", "bias_correction")
 
 
-@pytest.mark.skipif(not PATH.is_file(), reason="no /work/shared/data/step-back here")
+@pytest.mark.skipif(not PATH.is_file(), reason=f"no {PATH} here")
 def test_epochs_and_the_rate_are_asked_for_and_then_the_runs_come_in(tmp_path: Path) -> None:
     source = CsvSource(PATH, run="id")
     with pytest.raises(RunsError, match="lr could be learning_rate or lr: choose one"):

@@ -14,9 +14,9 @@ from components.importers.errors import RunsError
 from components.importers.tensorboard import TensorBoardSource
 from components.tasks.own import OwnMetric
 
-from .made import N, T, lode_import, read, sweep, workspace
+from .made import SHARED, N, T, lode_import, read, sweep, workspace
 
-FASTMRI = Path("/work/shared/data/tensorboard")
+FASTMRI = SHARED / "tensorboard"
 ACC = OwnMetric("val/acc", "maximize", True)
 
 
@@ -52,7 +52,7 @@ def test_what_torch_wrote_comes_in(logs: Path, tmp_path: Path) -> None:
 
 def test_a_file_of_another_project_logs_no_rate(tmp_path: Path) -> None:
     if not FASTMRI.is_dir():
-        pytest.skip("no /work/shared/data/tensorboard here")
+        pytest.skip(f"no {FASTMRI} here")
     root = workspace(tmp_path)
     text = (root / "params.yaml").read_text()
     own = "  fastmri: {imported: true, metric: {name: validation/ssim, goal: maximize}}\ntraining"

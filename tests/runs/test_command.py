@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from components.runs.command import CommandError, CommandKilledError, folder_of_run
+from components.runs.contract import last_row
 from components.runs.execute import execute
 from components.runs.job import Job
 from components.runs.pool import run_all
@@ -126,6 +128,7 @@ WRONG = {
     "rows[3] = rows[3][:2]": "line 4 has 2 cells, the first line 4",
     "rows[3][1] = 'abc'": "train_loss in line 4 is 'abc'; log numbers",
     "rows[3][0] = ''": "line 4 has no step",
+    "rows[3][0] = 'inf'": "line 4 has no step",
     "rows[3][0] = 1.5": "step 1.5 in row 3 is no whole number",
 }
 
@@ -233,8 +236,44 @@ def wait_for(condition: object, seconds: float) -> None:
 
 def test_the_environment_of_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    history = done(tmp_path, "print(os.environ['OMP_NUM_THREADS'], os.environ['PATH'][-20:])")
-    assert history.meta["output"][0].startswith("7 ")
-    assert history.meta["output"][0].endswith(os.environ["PATH"][-5:]) or "bin" in str(
-        history.meta["output"]
-    )
+    monkeypatch.setenv("PATH", os.defpath)
+    said = "print(os.environ['OMP_NUM_THREADS'], os.environ['PATH'])"
+    (line,) = done(tmp_path, said).meta["output"]
+    # last, so that `python` is this one only where there is no other
+    assert line == f"7 {os.defpath}{os.pathsep}{Path(sys.executable).parent}"
+
+
+def test_one_run_asked_for_by_two_trials_at_once_is_done_for_both(tmp_path: Path) -> None:
+    write_script(tmp_path, "time.sleep(0.5)")
+    jobs = [replace(job(tmp_path), histories=tmp_path / name) for name in ("one", "other")]
+    with ThreadPoolExecutor() as pool:
+        one, other = pool.map(execute, jobs)
+    assert one.points.drop(columns="elapsed_s").equals(other.points.drop(columns="elapsed_s"))
+    assert all(asked.path.exists() for asked in jobs)
+
+
+def test_of_a_huge_output_the_end_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"exit status 3\n    x+…\n    the end\n"):
+        done(tmp_path, "print('x' * 5_000_000); print('the end', flush=True); os._exit(3)")
+
+
+LOGS = {
+    "": None,
+    "step,train_loss\n": None,
+    "step,train_loss\n1,0.5": None,  # half written
+    "step,train_loss\n1,0.5\n": 1,
+    "step,train_loss\n1,0.5\n2,0.": 1,
+    "step,train_loss\n" + "".join(f"{i},0.5\n" for i in range(9000)): 8999,
+    '{"step": 1}\n': 1,
+    '{"step": 1}\n{"step": 2}\n{"st': 2,
+    "loss\n1\n": None,
+}
+
+
+@pytest.mark.parametrize("text", LOGS)
+def test_the_last_row_of_a_log_that_is_being_written(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    assert last_row(path) is None
+    path.write_text(text)
+    found = last_row(path)
+    assert (None if found is None else found["step"]) == LOGS[text]
