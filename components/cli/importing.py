@@ -11,6 +11,7 @@ import click
 
 from components.cli.options import read_settings, settings_options
 from components.storage.lock import only_one
+from components.storage.shown import cut
 
 if TYPE_CHECKING:
     from components.importers.request import Request, Target
@@ -105,7 +106,7 @@ def import_group() -> None:
 
 
 @import_group.command("csv", cls=_Pairs)
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
 @click.option("--run", metavar="COLUMN", help="Says which run a row is of; else a file is a run.")
 @click.option(
     "--runs",
@@ -118,6 +119,7 @@ def csv_command(source: Path, run: str | None, table: Path | None, **options: An
     """SOURCE: a CSV or JSON-lines file, or a folder of them, compressed or not."""
     from components.importers.csv import CsvSource  # pandas
 
+    _check_there(source)
     _import(lambda: nullcontext(CsvSource(source, run=run, table=table)), **options)
 
 
@@ -138,12 +140,13 @@ def mlflow_command(source: str, experiments: tuple[str, ...], **options: Any) ->
 
 
 @import_group.command("tensorboard", cls=_Pairs)
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
 @_common
 def tensorboard_command(source: Path, **options: Any) -> None:
     """SOURCE: an event file, or a folder of them: what lies in one folder is one run."""
     from components.importers.tensorboard import TensorBoardSource  # pandas
 
+    _check_there(source)
     _import(lambda: nullcontext(TensorBoardSource(source)), **options)
 
 
@@ -155,6 +158,16 @@ def wandb_command(source: str, **options: Any) -> None:
     from components.importers.wandb import wandb_source  # pandas
 
     _import(lambda: nullcontext(wandb_source(source)), **options)
+
+
+def _check_there(source: Path) -> None:
+    """Before the workspace is locked, which leaves files in it.
+
+    Raises:
+        click.BadParameter: nothing of that name.
+    """
+    if not source.exists():
+        raise click.BadParameter(f"{cut(str(source))}: no such file or folder", param_hint="SOURCE")
 
 
 def _import(
