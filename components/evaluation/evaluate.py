@@ -123,7 +123,18 @@ def evaluate(
         pilots=tried,
         trajectories=TrajectoryEntry(**trajectories.describe()) if trajectories else None,
     )
-    return replace(found, notes=notes(found))
+    return replace(found, notes=[*notes(found), *_of_no_test(used, metric)])
+
+
+def _of_no_test(runs: Sequence[History], metric: Metric) -> list[str]:
+    """A script may have no test set; what stands in for it must be said."""
+    without = sum(bool(run.meta.get("test_is_validation")) for run in runs)
+    if not without:
+        return []
+    return [
+        f"{without} of {len(runs)} runs logged no test metric: in its place stands their last "
+        f"validation {metric.name}, which also chose the schedules, so it flatters them."
+    ]
 
 
 def write_evaluation(

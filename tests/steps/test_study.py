@@ -104,6 +104,7 @@ def test_a_whole_study(study: Study, tmp_path: Path) -> None:
     assert str(study.status()) == f"done: {runs} runs; `lode table` shows the result"
     page = study.workspace.page("mine").read_text()
     assert "val_loss" in page
+    assert "6 of 6 runs logged no test metric: in its place stands their last" in page
 
 
 def test_only_commands_are_handed_out(tmp_path: Path) -> None:
