@@ -83,6 +83,10 @@ class Workspace:
         """Histories of the runs that tried schedules before the LODE was fitted."""
         return self.root / "data" / "pilots" / task
 
+    def pool(self, task: str) -> Path:
+        """Histories of schedules that ways of choosing one are replayed on."""
+        return self.root / "data" / "pool" / task
+
     def nightly(self, task: str) -> Path:
         """Histories of the runs in which challengers and champions were compared."""
         return self.root / "data" / "nightly" / task
