@@ -1,4 +1,4 @@
-"""Which schedules a pool has: the grid, families with and without warm-up at finer peaks, random
+"""Which schedules a pool has: the grid, parametric families at finer peaks, random
 shapes, and what a LODE fitted on the grid's runs proposes."""
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from components.lode.planner import random_shapes
 from components.schedulers.parametric import PARAMETRIC
 from components.schedulers.plan import parametric_table
 
-WARMUP = 0.05  # share of the run: what people put before cosine, linear and steps
-PEAKS = 9  # of the finer grid, even in log over the range of the sweep's: four a decade of two
+PEAKS = 9  # of the finer grid, even in log over the range of the sweep's: four a decade
 AROUND, WIDE = 100, 40  # random shapes around the sweep's best peak, and over its whole range
 REACH = 2.5  # how far around, as the pilots explore
 PROPOSED = 30  # plans of the LODE's
@@ -24,7 +23,7 @@ Families = dict[str, Callable[[np.ndarray], np.ndarray]]
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """`name` says what it is, e.g. `cosine 0.0178, warm-up 5 %`; `kind` is grid, family, shape or
+    """`name` says what it is, e.g. `warmup-cosine 0.0178`; `kind` is grid, family, shape or
     lode; `table` has T + 1 rates."""
 
     name: str
@@ -44,7 +43,7 @@ def grid(
 
 
 def families(peaks: Sequence[float], updates: int, points: int) -> list[PoolPlan]:
-    """Every parametric schedule at finer peaks, and with a warm-up where it has none."""
+    """Every parametric schedule at finer peaks."""
     low, high = min(peaks), max(peaks)
     finer = [float(f"{peak:.3g}") for peak in np.geomspace(low, high, PEAKS)]
     found = []
@@ -52,18 +51,7 @@ def families(peaks: Sequence[float], updates: int, points: int) -> list[PoolPlan
         for peak in finer:
             table = parametric_table(name, peak, updates, points)
             found.append(PoolPlan(f"{name} {peak:g}", "family", _rates(table)))
-            if table[0] == peak:
-                said = f"{name} {peak:g}, warm-up {WARMUP:.0%}"
-                found.append(PoolPlan(said, "family", _rates(warmed_up(table))))
     return found
-
-
-def warmed_up(table: np.ndarray) -> np.ndarray:
-    """The same schedule, squeezed into what a linear warm-up from 4 % of its start leaves of it."""
-    points = len(table) - 1
-    x = np.arange(points + 1) / points
-    later = np.interp((x - WARMUP) / (1 - WARMUP), x, table)
-    return np.where(x < WARMUP, table[0] * np.maximum(x / WARMUP, 0.04), later)
 
 
 def shapes(

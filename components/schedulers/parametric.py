@@ -1,5 +1,6 @@
 """The parametric schedules a sweep learns from: the paper's four, with the semantics of optax, and
-two that training of language models made common.
+two that training of language models made common; three of them also after a warm-up, as people use
+them.
 
 One pure function of the update index t = 0..N-1 per schedule; N is the number of updates, P the
 peak (or initial) learning rate; the rate of every update executed is positive. Differences to
@@ -20,8 +21,13 @@ ONECYCLE_FINAL_DIV = 1e4  # final lr = initial lr / 1e4
 DECAY_STAIRS = 3  # exp-decay halves the lr every N // 3 updates
 DECAY_RATE = 0.5
 
+WARMUP = 0.05  # share of N spent rising before a schedule that has no warm-up: a twentieth
+
 WSD_WARMUP = 0.02  # share of N; enough for AdamW's second moment to settle, little lost to it
 WSD_DECAY = 0.2  # share of N; Hägele et al.: at 20 % the loss is that of a tuned cosine
+
+
+Schedule = Callable[[int, int, float], float]  # of update t, N and P
 
 
 def _cosine_between(start: float, end: float, fraction: float) -> float:
@@ -72,13 +78,31 @@ def warmup_stable_decay(step: int, updates: int, peak_lr: float) -> float:
     return peak_lr * (1 - math.sqrt(min(into_decay, 1.0)))
 
 
-PARAMETRIC: dict[str, Callable[[int, int, float], float]] = {
+def warmed_up(schedule: Schedule) -> Schedule:
+    """Rise over W = 5 % of N, P · (t + 1)/W, then the whole of `schedule` in what is left of N.
+
+    W is at least one update, which has P, as without a warm-up.
+    """
+
+    def after_warmup(step: int, updates: int, peak_lr: float) -> float:
+        rise = max(int(WARMUP * updates), 1)
+        if step < rise:
+            return peak_lr * (step + 1) / rise
+        return schedule(step - rise, max(updates - rise, 1), peak_lr)
+
+    return after_warmup
+
+
+PARAMETRIC: dict[str, Schedule] = {
     "constant": constant,
     "cosine": cosine,
     "onecycle": onecycle,
     "exp-decay": exp_decay,
     "linear": linear,
     "warmup-stable-decay": warmup_stable_decay,
+    "warmup-cosine": warmed_up(cosine),
+    "warmup-linear": warmed_up(linear),
+    "warmup-exp-decay": warmed_up(exp_decay),
 }
 
 

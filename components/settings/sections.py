@@ -67,8 +67,8 @@ class TrainingSettings(Section):
 class SweepSettings(Section):
     """The runs the LODE learns from: schedulers × peak lrs × seeds (section 5.4, Table 4).
 
-    `schedulers`: the paper's four; `linear` and `warmup-stable-decay` may be added. `seeds`: five
-    were enough to find better plans; a LODE that is to foretell other runs as well as the paper's
+    `schedulers`: the paper's four; the other parametric ones may be added. `seeds`: five were
+    enough to find better plans; a LODE that is to foretell other runs as well as the paper's
     Table A1 needs fifteen to thirty (docs/results/table-a1.md).
     """
 

@@ -13,10 +13,9 @@ from components.experiments import pool_plans, replay
 from components.experiments.command import ExperimentError, opened
 from components.experiments.game import Game, play, regret
 from components.experiments.pool import Pool, build, read
-from components.experiments.pool_plans import WARMUP, families, grid, shapes, warmed_up
+from components.experiments.pool_plans import families, grid, shapes
 from components.experiments.strategies import EVERY, STRATEGIES, judge
 from components.lode.settings import JudgeSettings
-from components.schedulers.plan import parametric_table
 from tests.experiments import made
 
 N, T = 200, 20
@@ -91,17 +90,6 @@ def test_regret_is_that_of_the_choice_in_force(pool: Pool) -> None:
     far = pool.best - pool.truth[other]
     assert np.isnan(lost[0])
     assert lost[1:] == pytest.approx([far, far, 0, 0])
-
-
-def test_a_warm_up_squeezes_the_schedule_and_keeps_its_peak_and_end() -> None:
-    table = parametric_table("cosine", 0.1, 1000, 100)
-    warm = warmed_up(table)
-    assert warm[0] == pytest.approx(0.004)
-    assert warm.max() == pytest.approx(0.1)
-    assert int(np.argmax(warm)) == round(WARMUP * 100)
-    assert warm[-1] == pytest.approx(table[-1])
-    assert (np.diff(warm[:6]) > 0).all()
-    assert (np.diff(warm[6:]) < 0).all()
 
 
 def test_a_pool_is_built_goes_on_and_says_what_it_lacks(

@@ -60,6 +60,10 @@ GOLDEN = {
         999: 0.1 * (1 - math.sqrt(0.995)),
         1000: 0.0,
     },
+    # a rise over 50 updates, the schedule's own 950 after it: 475 are their half, 316 a stair
+    "warmup-cosine": {0: 0.002, 24: 0.05, 49: 0.1, 50: 0.1, 525: 0.05, 1000: 0.0},
+    "warmup-linear": {0: 0.002, 49: 0.1, 50: 0.1, 525: 0.05, 999: 0.1 / 950, 1000: 0.0},
+    "warmup-exp-decay": {0: 0.002, 49: 0.1, 50: 0.1, 365: 0.1, 366: 0.05, 682: 0.025, 997: 0.025},
 }
 GOLDEN_CIFAR = {  # N = 10,560, P = 0.05
     "cosine": {
