@@ -5,11 +5,12 @@ With rates η_k of the updates and S(t) = Σ_{k ≤ t} η_k,
     L(t) = L₀ + A · S(t)^(−α) − B · Σ_{k ≤ t} (η_{k−1} − η_k) · G(η_k^(−γ) · (S(t) − S(k))),
     G(x) = 1 − (1 + C·x)^(−β).
 
-The first two terms are the loss at a constant rate, the sum is what annealing gains; warm-up is a
-rise from 0, so it costs. Here rates are known at nodes, linear in between: a fall between two nodes
-counts at the middle of its interval, at the mean of the two rates. Rates are in multiples of the
-largest fitted rate and sums in multiples of the largest fitted sum, so that all seven parameters
-are of order one; the law's form does not change with these units.
+The first two terms are the loss at a constant rate, the sum is what annealing gains; a rise costs,
+from 0 to the first rate, too, so that schedules with and without warm-up can be compared. Here
+rates are known at nodes, linear in between: a fall between two nodes counts at the middle of its
+interval, at the mean of the two rates. Rates are in multiples of the largest fitted rate and sums
+in multiples of the largest fitted sum, so that all seven parameters are of order one; the law's
+form does not change with these units.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ STEEPNESS, SATURATION, LAG = (2.0, 20.0), (0.5,), (0.5, 1.0)
 # Of the logarithms of the parameters, so that a law of a few odd curves stays finite: sizes within
 # a factor of 1e4 of what they start at, exponents and steepness where a power still is one.
 SIZES, EXPONENTS, STEEPNESSES = (-9.2, 9.2), (-3.0, 1.6), (-7.0, 9.2)
+WARMUP = 0.05  # share of an optimal schedule that rises: a twentieth, as before other schedules
+LOWEST = 0.04  # of the peak, where it begins to rise: OneCycle's
+FLAT = -4.0  # where the search begins: falls of 2 % between nodes (softplus), nearly constant
 PARAMETERS = ("base", "amplitude", "exponent", "drop", "steepness", "saturation", "lag")
 ITERATIONS = 300  # of L-BFGS from each start; on the authors' curves 60 to 200 suffice
 
@@ -80,17 +84,21 @@ class MultiPowerLaw:
 
     def losses(self, steps: np.ndarray, rates: np.ndarray) -> np.ndarray:
         """(R, K): the loss at every node of schedules (R, K); infinite at a node without a past."""
-        own = [getattr(self, name) for name in PARAMETERS]
-        parameters = torch.tensor(own, dtype=torch.float64).log()
         sums = _Sums.of(steps, rates, self.rate, self.total)
         with torch.no_grad():
-            return _law(parameters, sums).numpy()
+            return _law(self.logarithms, sums).numpy()
+
+    @property
+    def logarithms(self) -> torch.Tensor:
+        """(7,): of the parameters, in the order of `PARAMETERS`."""
+        own = [getattr(self, name) for name in PARAMETERS]
+        return torch.tensor(own, dtype=torch.float64).log()
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """What of the curves the parameters do not change: S (R, K), the falls and the middles' rates
-    (R, K - 1), and S(t) - S(k) (R, K, K - 1), zero where k is not before t."""
+    """What of the curves the parameters do not change: S (R, K), the falls before each node and the
+    rates there (R, K), and S(t) - S(k) (R, K, K), zero where k is not before t."""
 
     total: torch.Tensor
     fall: torch.Tensor
@@ -100,12 +108,22 @@ class _Sums:
     @classmethod
     def of(cls, steps: np.ndarray, rates: np.ndarray, rate: float, total: float) -> _Sums:
         scaled = torch.as_tensor(np.asarray(rates, dtype=np.float64) / rate)
+        return cls.between(steps, scaled, rate, total)
+
+    @classmethod
+    def between(cls, steps: np.ndarray, scaled: torch.Tensor, rate: float, total: float) -> _Sums:
+        """Of rates in multiples of `rate`."""
         width = torch.as_tensor(np.diff(steps).astype(np.float64)) * rate / total
         middle = (scaled[:, 1:] + scaled[:, :-1]) / 2
-        summed = torch.nn.functional.pad((middle * width).cumsum(1), (1, 0))
-        half = (summed[:, 1:] + summed[:, :-1]) / 2
-        since = (summed[:, :, None] - half[:, None, :]).clamp(min=0.0)
-        return cls(summed, scaled[:, :-1] - scaled[:, 1:], middle.clamp(min=TINY), since)
+        total_at = torch.nn.functional.pad((middle * width).cumsum(1), (1, 0))
+        half = (total_at[:, 1:] + total_at[:, :-1]) / 2
+        changed_at = torch.nn.functional.pad(half, (1, 0))  # the first rise is before all else
+        return cls(
+            total_at,
+            torch.cat((-scaled[:, :1], scaled[:, :-1] - scaled[:, 1:]), 1),
+            torch.cat((scaled[:, :1], middle), 1).clamp(min=TINY),
+            (total_at[:, :, None] - changed_at[:, None, :]).clamp(min=0.0),
+        )
 
 
 def _law(logarithms: torch.Tensor, sums: _Sums) -> torch.Tensor:
@@ -207,3 +225,51 @@ class _Problem:
                 for sums, known, logs in zip(self.sums, self.known, self.logs, strict=True)
             ]
         )
+
+
+def optimal_schedule(
+    law: MultiPowerLaw, steps: np.ndarray, peaks: tuple[float, float]
+) -> np.ndarray:
+    """The schedule of least final loss under a law, by gradient, as the authors' (section 5).
+
+    A linear rise over a twentieth of the run, then rates that never rise.
+
+    Args:
+        steps: (K,) ascending update numbers, from 0, at which the schedule has its nodes.
+        peaks: smallest and largest peak that may be chosen: of runs that were fitted and learned,
+            since a law knows no divergence.
+
+    Returns:
+        (K,) learning rates there, positive.
+    """
+    with one_thread():
+        shaping = _Shaping(law, steps, peaks)
+        start = np.append(0.0, np.full(len(steps) - 1, FLAT))
+        options = {"maxiter": ITERATIONS}
+        found = minimize(shaping, start, jac=True, method="L-BFGS-B", options=options)
+        with torch.no_grad():
+            rates: np.ndarray = shaping.rates(torch.tensor(found.x)).numpy() * law.rate
+    return rates
+
+
+class _Shaping:
+    """The law's final loss and its gradient, of a peak and the falls between nodes, unbounded."""
+
+    def __init__(self, law: MultiPowerLaw, steps: np.ndarray, peaks: tuple[float, float]) -> None:
+        self.law, self.steps = law, steps
+        self.low, self.high = (float(np.log(peak / law.rate)) for peak in peaks)
+        self.rise = torch.as_tensor(np.clip(steps / (WARMUP * steps[-1]), LOWEST, 1.0))
+
+    def rates(self, x: torch.Tensor) -> torch.Tensor:
+        peak = (self.low + (self.high - self.low) * x[0].sigmoid()).exp()
+        falls = torch.nn.functional.softplus(x[1:]) * (self.rise[:-1] == 1.0)
+        fallen = torch.nn.functional.pad(falls.cumsum(0), (1, 0))
+        return (peak * self.rise * (-fallen).exp()).clamp(min=TINY)
+
+    def __call__(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        x = torch.tensor(values, requires_grad=True)
+        sums = _Sums.between(self.steps, self.rates(x)[None], self.law.rate, self.law.total)
+        loss = _law(self.law.logarithms, sums)[0, -1]
+        loss.backward()
+        assert x.grad is not None
+        return loss.item(), x.grad.numpy()

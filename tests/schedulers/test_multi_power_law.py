@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.schedulers.multi_power_law import Curves, LawError, MultiPowerLaw, fit_law
+from components.schedulers.multi_power_law import (
+    Curves,
+    LawError,
+    MultiPowerLaw,
+    fit_law,
+    optimal_schedule,
+)
 from components.schedulers.plan import parametric_table
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "mpl-curves"
@@ -28,10 +34,12 @@ def tables(*names: str, peak: float = 1.0) -> np.ndarray:
     return np.stack([parametric_table(name, peak, 6000, POINTS) for name in names])
 
 
-def test_a_constant_rate_is_the_first_two_terms_alone() -> None:
+def test_a_constant_rate_is_the_first_two_terms_and_what_its_rise_costs() -> None:
     found = LAW.losses(STEPS, np.full((1, POINTS + 1), 0.5))[0]
     assert found[0] == np.inf
-    assert found[1:] == pytest.approx(2.5 + 0.3 * (0.5 * STEPS[1:]) ** -0.5)
+    total = 0.5 * STEPS[1:]
+    rise = 0.2 * 0.5 * (1 - (1 + 30.0 * 0.5**-0.5 * total) ** -0.8)
+    assert found[1:] == pytest.approx(2.5 + 0.3 * total**-0.5 + rise)
 
 
 def test_one_step_down_gains_what_the_law_says() -> None:
@@ -40,7 +48,9 @@ def test_one_step_down_gains_what_the_law_says() -> None:
     total = 10 + 0.75 + 0.5 * (POINTS - 11)
     since = total - (10 + 0.75 / 2)
     gained = 0.2 * 0.5 * (1 - (1 + 30.0 * 0.75**-0.5 * since) ** -0.8)
-    assert LAW.losses(STEPS, rates)[0, -1] == pytest.approx(2.5 + 0.3 * total**-0.5 - gained)
+    rise = 0.2 * 1.0 * (1 - (1 + 30.0 * total) ** -0.8)
+    expected = 2.5 + 0.3 * total**-0.5 + rise - gained
+    assert LAW.losses(STEPS, rates)[0, -1] == pytest.approx(expected)
 
 
 @settings(max_examples=20, deadline=None)
@@ -81,6 +91,18 @@ def _published(path: Path) -> Curves:
     steps = np.concatenate([[0.0, WARMUP], found["step"]])
     rates = np.concatenate([[0.0, found["lr"][0]], found["lr"]])
     return Curves(steps, rates[None], np.concatenate([[np.nan, np.nan], found["loss"]])[None])
+
+
+def test_the_optimal_schedule_beats_the_parametric_ones_and_keeps_to_the_peaks() -> None:
+    found = optimal_schedule(LAW, STEPS, (0.2, 1.0))
+    peak = int(np.argmax(found))
+    assert 0.2 <= found.max() <= 1.0
+    assert (np.diff(found[: peak + 1]) > 0).all()
+    assert (np.diff(found[peak:]) <= 0).all()
+    assert found.min() > 0
+    usual = tables("cosine", "onecycle", "linear", "constant", "warmup-stable-decay", "exp-decay")
+    best = LAW.losses(STEPS, usual)[:, -1].min()
+    assert LAW.losses(STEPS, found[None])[0, -1] < best
 
 
 @pytest.mark.parametrize(
