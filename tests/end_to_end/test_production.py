@@ -280,7 +280,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(
     second = production.worker("gpu", f"second-{task}")
     others = {
         "training.train_samples": None,
-        "training.updates": 4_000,  # five seconds a run: a shard must outlast the sleep below
+        "training.updates": 2_000,  # seconds a run: a shard's two outlast the look at the log below
         "training.points": 20,
         "sweep.peak_lrs": [0.02],
         "sweep.schedulers": ["cosine", "onecycle"],
@@ -290,24 +290,22 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(
     run_id = production.start("pipeline/on-demand", task=task, changes={"others": others})
 
     def at_work() -> list[dict[str, Any]]:
-        """Shards of ours that the second worker has begun."""
+        """Shards of ours that the second worker trains."""
         events = ask(f"{production.api}/work_pools/gpu/workers/filter", {})
         assert events
         log = (production.root / f"second-{task}.log").read_text()
         return [
             run
             for run in production.runs(state={"type": {"any_": ["RUNNING"]}})
-            if run["work_pool_name"] == "gpu" and run["name"] in log
+            if run["work_pool_name"] == "gpu" and run["name"] in log and ": 0 of 20" in log
         ]
 
-    until(at_work, PATIENCE, "a shard on the second worker")
-    time.sleep(3)  # in the middle of a training
-    killed = at_work()
+    killed = until(at_work, PATIENCE, "a training on the second worker")
     kill_session(second.pid)
     second.wait()
     assert len(killed) == 1
     completed(production, run_id)
-    sweep = swept(production, 4_000, task)
+    sweep = swept(production, 2_000, task)
     assert sorted((*h.configuration, h.meta["seed"]) for h in sweep) == sorted(
         (scheduler, 0.02, seed) for scheduler in ("cosine", "onecycle") for seed in range(4)
     )
