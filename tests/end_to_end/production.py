@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,32 @@ def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 def kill_session(pid: int) -> None:
-    """SIGKILL to a process and all that it started: a machine that has lost its power."""
-    for entry in Path("/proc").iterdir():
-        try:
+    """SIGKILL to a process and all that it started, in sessions of their own, too: a machine that
+    has lost its power. (Prefect's worker starts every flow run in one; it would go on.)"""
+    doomed, sessions = {pid}, {pid}
+    while True:
+        found = {
+            one
+            for one, (parent, session) in _parents_and_sessions().items()
+            if one not in doomed and (parent in doomed or session in sessions)
+        }
+        if not found:
+            break
+        doomed |= found
+        sessions |= found
+    for one in doomed:
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+
+
+def _parents_and_sessions() -> dict[int, tuple[int, int]]:
+    """Of every process on this machine."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[3]) == pid:
-                os.kill(int(entry.name), signal.SIGKILL)
-        except (OSError, IndexError, ValueError):
-            continue
+            found[int(entry.name)] = int(fields[1]), int(fields[3])
+    return found
 
 
 @dataclass

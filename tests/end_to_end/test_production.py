@@ -173,9 +173,11 @@ def test_a_flow_started_on_the_page_runs_on_workers(production: Production, page
 
 
 def artifact(production: Production, key: str) -> dict[str, Any]:
-    """The latest of its name; a filter has no order."""
-    latest = ask(f"{production.api}/artifacts/{key}/latest")["latest_id"]
-    return dict(ask(f"{production.api}/artifacts/{latest}"))
+    """The latest of its name."""
+    asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC"}
+    found = ask(f"{production.api}/artifacts/filter", asked)
+    assert found, f"no artifact {key}"
+    return dict(found[0])
 
 
 def test_the_result_is_read_on_the_page_and_links_to_the_report(
@@ -303,7 +305,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_is_done_twice(
     kill_session(second.pid)
     second.wait()
     assert len(killed) == 1
-    completed(production, run_id)
+    completed(production, run_id, 2 * PATIENCE)  # four shards, one worker, a crash to be noticed
     sweep = swept(production, 2_000, task)
     assert sorted((*h.configuration, h.meta["seed"]) for h in sweep) == sorted(
         (scheduler, 0.02, seed) for scheduler in ("cosine", "onecycle") for seed in range(4)
