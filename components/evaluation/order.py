@@ -1,0 +1,24 @@
+"""In which order the rows of a comparison stand, and which are shown where there are many."""
+
+from __future__ import annotations
+
+from components.evaluation.results import Evaluation
+from components.schedulers.names import LODE
+
+SHOWN = 12  # rows that a phone's screen, or a figure with a name at every line, has room for
+
+
+def ranked(evaluation: Evaluation) -> list[str]:
+    """The rows, best test mean first; those without one last."""
+
+    def key(row: str) -> tuple[float, str]:
+        mean = evaluation.schedulers[row].test.mean
+        return (-mean if mean is not None else float("inf"), row)
+
+    return sorted(evaluation.schedulers, key=key)
+
+
+def shown_first(evaluation: Evaluation) -> list[str]:
+    """The first `SHOWN` of `ranked`, and wherever they stand LODE and the best baseline."""
+    order, own = ranked(evaluation), {LODE, evaluation.best_baseline}
+    return [row for i, row in enumerate(order) if i < SHOWN or row in own]
