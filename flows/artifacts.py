@@ -91,9 +91,9 @@ def result(evaluation: Evaluation, report: str) -> str:
     Args:
         report: where the report is, as Markdown.
     """
-    decision = decide(evaluation)
-    answers = "\n".join(f"- {answer}: {text}" for answer, text in decision.lines())
-    parts = [f"**{decision.use}**", answers, *finer_search(evaluation), *evaluation.notes, report]
+    use, *answers = decide(evaluation).lines()
+    listed = "\n".join(f"- {answer}" for answer in answers)
+    parts = [f"**{use}**", listed, *finer_search(evaluation), *evaluation.notes, report]
     for entry in TABLES:
         table = entry.table(evaluation)
         if table.rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from components.evaluation.notation import with_peak
-from components.evaluation.order import ranked, shown_first
+from components.evaluation.order import LINES, SHOWN, ranked, shown_first
 from components.evaluation.results import Evaluation
 from components.evaluation.shared import named, together
 from components.schedulers.names import LODE, label
@@ -57,8 +57,11 @@ def learning_rates(evaluation: Evaluation) -> Caption:
     if evaluation.best_baseline in same:
         text = f"One line: LODE's runs are {best}'s to the bit, on every seed."
     else:
-        text = f"Each LODE run chooses its own: a thin line per schedule. {best} is the best "
-        text += "baseline on validation."
+        asked = evaluation.lode.decisions
+        moved = asked.total - sum(asked.kept.values())
+        text = "Each LODE run chooses its own, a thin line each." if moved else ""
+        text = text or "All LODE runs kept to the plan they began with, hence one line."
+        text += f" {best} is the best baseline on validation."
     alternative = f"Learning rate of the {n} LODE runs and of {best} over training, log scale."
     return Caption("Learning rate over training", text, alternative)
 
@@ -67,7 +70,7 @@ def train_loss(evaluation: Evaluation) -> Caption:
     return Caption(
         "Training loss",
         f"Geometric mean over seeds, log axis; band of LODE: ± 1 standard deviation of the "
-        f"logarithm.{_limits(evaluation)}",
+        f"logarithm.{_limits(evaluation, LINES)}",
         "Training loss of each scheduler over training, log scale.",
     )
 
@@ -77,7 +80,7 @@ def val_metric(evaluation: Evaluation) -> Caption:
     return Caption(
         f"Validation {name}",
         f"Mean over seeds, {evaluation.shown.better}; band of LODE: ± 1 standard deviation. "
-        f"The first quarter of the training may lie outside.{_limits(evaluation)}",
+        f"The first quarter of the training may lie outside.{_limits(evaluation, LINES)}",
         f"Validation {name} of each scheduler over training.",
     )
 
@@ -130,7 +133,7 @@ def plans(evaluation: Evaluation) -> Caption:
     return Caption(
         "The plan",
         "Finalists of the pilots (grey), the plan that LODE's runs begin with where one was "
-        "adopted, and the best schedule of the sweep.",
+        "adopted, and by name the best schedule of the sweep.",
         "Learning rates of the plan, the other finalists and the sweep's best schedule over "
         "training.",
     )
@@ -162,13 +165,12 @@ def trajectory(evaluation: Evaluation, share: int) -> Caption:
     )
 
 
-def _limits(evaluation: Evaluation) -> str:
+def _limits(evaluation: Evaluation, most: int = SHOWN) -> str:
     """What is not drawn, and what is drawn once for two rows."""
-    shown, order = shown_first(evaluation), ranked(evaluation)
+    shown, order = shown_first(evaluation, most), ranked(evaluation)
     text = ""
     if len(shown) < len(order):
-        text += f" Of {len(order)} schedulers the best {len(shown)}, LODE and the best baseline "
-        text += "among them."
+        text += f" Of {len(order)} schedulers the best {most}, and LODE and the best baseline."
     for rows in together(evaluation).values():
         if len(rows) > 1:
             text += f" {named(rows)}: the same runs, drawn once."

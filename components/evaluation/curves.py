@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,9 @@ import numpy as np
 from components.evaluation.drawing import (
     COLUMN,
     End,
+    Files,
     figure,
+    log_scale,
     looks,
     name_lines,
     percent_of_training,
@@ -31,7 +32,7 @@ def curves(
     rows: Mapping[str, Sequence[History]],
     names: Mapping[str, str],
     column: str,
-    path: Path,
+    path: Files,
     metric: Metric,
 ) -> None:
     """`train_loss` or `val_metric` over training: mean per row, LODE's with a band of ± 1 std.
@@ -55,7 +56,7 @@ def curves(
             _metric_axis(axes, [mean for _, mean, _ in bands.values()], metric)
         else:
             axes.set_ylabel("training loss")
-            axes.set_yscale("log")
+            log_scale(axes, 1e-9)
         ends = [End(mean[-1], names[row], styles[row].color) for row, (_, mean, _) in bands.items()]
         name_lines(axes, ends)
 

@@ -48,10 +48,20 @@ class Decision:
     cost: str
     risks: list[str]
 
-    def lines(self) -> list[tuple[str, str]]:
-        """(what it answers, sentence) of all but `use`."""
-        answers = [("Expected gain", self.gain), ("How sure", self.sure), ("Cost", self.cost)]
-        return [*answers, *(("Could fail", risk) for risk in self.risks)]
+    def answers(self) -> list[tuple[str, list[str]]]:
+        """(question, sentences) of all but `use`."""
+        found = [
+            ("Expected gain", [self.gain]),
+            ("How sure", [self.sure]),
+            ("Cost", [self.cost]),
+            ("Could fail", self.risks),
+        ]
+        return [(question, sentences) for question, sentences in found if sentences]
+
+    def lines(self) -> list[str]:
+        """All of it, `use` first, each answer with its question."""
+        found = (f"{question}: {' '.join(texts)}" for question, texts in self.answers())
+        return [self.use, *found]
 
 
 def decide(evaluation: Evaluation) -> Decision:
@@ -210,7 +220,7 @@ def _cost(evaluation: Evaluation, row: str) -> str:
     pilots = evaluation.pilots
     if row != LODE:
         theirs = evaluation.schedulers[LODE].price.search
-        text = f"{count(price.search, 'training')} chose it; LODE's search took {theirs}."
+        text = f"{count(price.search, 'training')} to choose it; LODE's search took {theirs}."
     elif pilots:
         text = (
             f"{count(price.search, 'training')} before the first: {sweep.runs} of the sweep "

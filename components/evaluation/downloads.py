@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from components.evaluation.figures import Drawn, draw
 from components.evaluation.result_tables import TABLES
+from components.evaluation.results import Evaluation
 from components.storage.files import write_text
 
 # Schedules by file name, and what the page calls them.
@@ -20,17 +20,16 @@ SCHEDULES = {
 }
 
 
-def write_downloads(drawn: Drawn, schedules: Mapping[str, str], folder: Path) -> None:
-    """Write them to a folder; those of a former evaluation go.
+def write_downloads(evaluation: Evaluation, schedules: Mapping[str, str], folder: Path) -> None:
+    """Write tables and schedules to a folder; those of a former evaluation go.
 
     Args:
         schedules: texts of the files of `SCHEDULES` that there are.
     """
     for old in (path for kind in ("csv", "tex", "json") for path in folder.glob(f"*.{kind}")):
         old.unlink()
-    draw(drawn, folder, ".png")
     for entry in TABLES:
-        table = entry.table(drawn.evaluation)
+        table = entry.table(evaluation)
         if table.rows:
             write_text(folder / f"{entry.name}.csv", table.csv())
             write_text(folder / f"{entry.name}.tex", table.latex())

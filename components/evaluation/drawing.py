@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,10 @@ from components.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+Files = Path | Sequence[Path]  # where a figure goes: one file, or the same in several formats
 
 RED, BLUE, ORANGE = "#c8102e", "#0072b2", "#b45309"
 INK, GREY, GRID, SHADE, PAPER = "#1f2328", "#6e7781", "#e3e6ea", "#eceff2", "#ffffff"
@@ -63,6 +68,7 @@ _COLORS = (
 _DASHES = ("-", "--", "-.", ":")
 COLUMN, WIDE = 4.7, 5.0  # inches: one of two columns; alone on its line
 DPI = 200  # of a PNG: sharp on a slide
+COLORS = 64  # of a PNG: lines and their edges need no more, in half of the bytes
 _NAME_GAP = 1.25  # between two names beside an axis, in heights of their font
 _FONT = 9.5  # points
 
@@ -107,27 +113,36 @@ def looks(rows: Sequence[str]) -> dict[str, Look]:
     unknown = sorted(set(rows).difference(known, (LODE, FINER_SEARCH)))
     found = {LODE: Look(RED, "-"), FINER_SEARCH: Look(INK, "--")}
     for i, row in enumerate([*known, *unknown]):
-        color, turn = _COLORS[i % len(_COLORS)], i + i // len(_COLORS)
-        found[row] = Look(color, _DASHES[turn % len(_DASHES)])
+        turn, place = divmod(i, len(_COLORS))
+        found[row] = Look(_COLORS[place], _DASHES[(place + turn) % len(_DASHES)])
     return {row: found[row] for row in rows}
 
 
 @contextmanager
-def figure(path: Path, width: float, height: float, **layout: Any) -> Iterator[Any]:
-    """Axes of a new figure, written to `path` at the end: as SVG or as PNG, by its suffix."""
+def figure(files: Files, width: float, height: float, **layout: Any) -> Iterator[Any]:
+    """Axes of a new figure, written at the end to every file: as SVG or PNG, by its suffix."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
         drawn = Figure(figsize=(width, height), layout="constrained")
         yield drawn.subplots(**layout)
-        with atomic_path(path) as temporary:
-            if path.suffix == ".png":
-                drawn.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
-                return
-            drawn.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
-            text = temporary.read_text(encoding="utf-8")
-            temporary.write_text(_rounded(text), encoding="utf-8")
+        for path in [files] if isinstance(files, Path) else files:
+            with atomic_path(path) as temporary:
+                _save(drawn, temporary, path.suffix)
+            drawn.set_layout_engine("none")  # stands after the first; finding it takes longest
+
+
+def _save(drawn: Figure, path: Path, suffix: str) -> None:
+    if suffix == ".png":
+        from PIL import Image
+
+        drawn.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+        few = Image.open(path).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+        few.save(path, format="png", optimize=True)
+        return
+    drawn.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+    path.write_text(_rounded(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _rounded(svg: str) -> str:
@@ -151,6 +166,17 @@ def log_scale(axes: Axes, least: float) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, high * least), high)
+    log_ticks(axes.yaxis, max(low, high * least), high)
+
+
+def log_ticks(axis: Axis, low: float, high: float) -> None:
+    """Numbers as people write them, at powers of ten; between these too where there are few."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    between = (1, 1.5, 2, 3, 5, 7) if high < 5 * low else (1, 2, 5) if high < 30 * low else (1,)
+    axis.set_major_locator(LogLocator(subs=between))
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 @dataclass(frozen=True)
@@ -180,24 +206,33 @@ def name_lines(axes: Axes, ends: Sequence[End]) -> None:
             color=end.color,
             va="center",
             fontsize=_FONT - 0.5,
-            arrowprops={"arrowstyle": "-", "color": end.color, "linewidth": 0.6, "shrinkA": 1},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": end.color,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "relpos": (0, 0.5),  # from the name's left, so that it crosses no other name
+            },
         )
 
 
 def apart(places: Sequence[float], gap: float) -> list[float]:
-    """The places, in [0, 1], moved as little as a pass up and one down need to keep them `gap` from
-    each other; where there is no room for that, evenly."""
+    """The places, in [0, 1], moved as little as it takes (least squares) to keep them `gap` from
+    each other in their order; where there is no room for that, evenly.
+
+    Less i gaps each, they must only not fall: what does is pooled (isotonic regression).
+    """
     order = sorted(range(len(places)), key=lambda i: places[i])
     gap = min(gap, 1 / max(len(places) - 1, 1))
-    moved = [places[i] for i in order]
-    for i in range(1, len(moved)):
-        moved[i] = max(moved[i], moved[i - 1] + gap)
-    ceiling = 1.0
-    for i in reversed(range(len(moved))):
-        moved[i] = ceiling = min(moved[i], ceiling)
-        ceiling -= gap
-    placed = dict(zip(order, moved, strict=True))
-    return [placed[i] for i in range(len(places))]
+    pools: list[list[float]] = []
+    for rank, i in enumerate(order):
+        pools.append([places[i] - rank * gap])
+        while len(pools) > 1 and fmean(pools[-2]) > fmean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    level = [fmean(pool) for pool in pools for _ in pool]
+    room = 1 - (len(places) - 1) * gap
+    moved = {i: min(max(level[rank], 0.0), room) + rank * gap for rank, i in enumerate(order)}
+    return [moved[i] for i in range(len(places))]
 
 
 def legend_above(axes: Axes) -> None:

@@ -166,8 +166,8 @@ def write_evaluation(
     rows = group_runs(runs, chosen, evaluation.setup.seeds)
     _write_runs(sweep, distinct(rows), report_dir / "runs.parquet")
     drawn = Drawn(evaluation, rows, trajectories)
-    draw(drawn, report_dir / "figures", ".svg")
-    write_downloads(drawn, schedules, report_dir / "downloads")
+    draw(drawn, report_dir / "figures", report_dir / "downloads")
+    write_downloads(evaluation, schedules, report_dir / "downloads")
     write_page(evaluation, report_dir)
     # without a seal: only people and `dvc metrics` read it
     write_text(report_dir / "metrics.json", json.dumps(key_metrics(evaluation), indent=1) + "\n")

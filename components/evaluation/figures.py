@@ -22,6 +22,7 @@ from components.evaluation.drawing import (
     SHADE,
     WIDE,
     End,
+    Files,
     figure,
     legend_above,
     log_scale,
@@ -32,7 +33,7 @@ from components.evaluation.drawing import (
 )
 from components.evaluation.metric import Metric
 from components.evaluation.notation import configuration
-from components.evaluation.order import shown_first
+from components.evaluation.order import LINES, SHOWN, shown_first
 from components.evaluation.results import Evaluation, PilotResult
 from components.evaluation.rows import Rows
 from components.evaluation.shared import named, together
@@ -61,9 +62,9 @@ class Drawn:
     def metric(self) -> Metric:
         return self.evaluation.shown
 
-    def groups(self) -> dict[str, tuple[str, ...]]:
+    def groups(self, most: int = SHOWN) -> dict[str, tuple[str, ...]]:
         """The rows that a figure has room for, best first; those of the same runs under one."""
-        same, shown = together(self.evaluation), shown_first(self.evaluation)
+        same, shown = together(self.evaluation), shown_first(self.evaluation, most)
         found = {next(one for one in same if row in same[one]): row for row in shown}
         return {first: same[first] for first in found}
 
@@ -74,13 +75,13 @@ class FigureEntry:
 
     Attributes:
         name: of its file, after its number. section: of the page.
-        draw: writes it to a path, as SVG or PNG by the suffix; nothing where it has no data.
+        draw: writes it to files; nothing where it has no data.
         wide: alone on its line.
     """
 
     name: str
     section: str
-    draw: Callable[[Drawn, Path], None]
+    draw: Callable[[Drawn, Files], None]
     caption: Callable[[Evaluation], Caption]
     wide: bool = False
 
@@ -92,12 +93,14 @@ def figure_path(folder: Path, name: str, suffix: str = ".svg") -> Path:
     return folder / f"{number:02}-{name.replace('_', '-')}{suffix}"
 
 
-def draw(drawn: Drawn, folder: Path, suffix: str) -> None:
-    """Write every figure to its `figure_path`; figures of a former evaluation go."""
-    for old in folder.glob(f"*{suffix}"):
+def draw(drawn: Drawn, folder: Path, pngs: Path) -> None:
+    """Write every figure as SVG to its `figure_path` in one folder and as PNG in another; figures
+    of a former evaluation go."""
+    for old in (*folder.glob("*.svg"), *pngs.glob("*.png")):
         old.unlink()
     for entry in FIGURES:
-        entry.draw(drawn, figure_path(folder, entry.name, suffix))
+        paths = figure_path(folder, entry.name), figure_path(pngs, entry.name, ".png")
+        entry.draw(drawn, paths)
 
 
 def captioned(evaluation: Evaluation, folder: Path) -> dict[str, Caption]:
@@ -109,7 +112,7 @@ def captioned(evaluation: Evaluation, folder: Path) -> dict[str, Caption]:
     }
 
 
-def learning_rates(drawn: Drawn, path: Path) -> None:
+def learning_rates(drawn: Drawn, path: Files) -> None:
     """Learning rate over training: every LODE run against the best baseline (paper, Figure 4);
     schedules that are equal to the bit are one line."""
     best, rows = drawn.evaluation.best_baseline, drawn.rows
@@ -143,13 +146,13 @@ def _distinct_rates(runs: Sequence[History]) -> list[History]:
     )
 
 
-def plans(drawn: Drawn, path: Path) -> None:
+def plans(drawn: Drawn, path: Files) -> None:
     """The finalists of the pilots, the plan and the sweep's best schedule, over training."""
     if drawn.evaluation.pilots:
         draw_plans(drawn.evaluation.pilots, path)
 
 
-def draw_plans(pilots: PilotResult, path: Path) -> None:
+def draw_plans(pilots: PilotResult, path: Files) -> None:
     with figure(path, WIDE, 3.2) as axes:
         ends = []
 
@@ -162,7 +165,7 @@ def draw_plans(pilots: PilotResult, path: Path) -> None:
             plot(plan, "finalists", GREY, 0.9)
         ends[:] = ends[-1:]  # one name for all of them
         if best := pilots.baseline:
-            name = f"{configuration(best.scheduler, best.peak_lr)},\nthe sweep's best"
+            name = configuration(best.scheduler, best.peak_lr)
             plot(best.plan, name, looks([best.scheduler])[best.scheduler].color, 2.0)
         if pilots.adopted:
             plot(pilots.plan, "LODE's plan", RED, 2.0)
@@ -172,7 +175,7 @@ def draw_plans(pilots: PilotResult, path: Path) -> None:
         name_lines(axes, ends)
 
 
-def expectations(drawn: Drawn, path: Path) -> None:
+def expectations(drawn: Drawn, path: Files) -> None:
     """What each LODE run's decisions expected of the plan in force; nothing without decisions."""
     metric = drawn.metric
     told = [
@@ -193,15 +196,15 @@ def expectations(drawn: Drawn, path: Path) -> None:
         axes.set_ylabel(metric.axis("predicted final\nvalidation"))
 
 
-def over_training(column: str, drawn: Drawn, path: Path) -> None:
+def over_training(column: str, drawn: Drawn, path: Files) -> None:
     """`train_loss` or `val_metric` of every row, one line for those of the same runs."""
-    groups = drawn.groups()
+    groups = drawn.groups(LINES)
     rows = {first: drawn.rows[first] for first in groups}
     names = {first: named(same) for first, same in groups.items()}
     curves(rows, names, column, path, drawn.metric)
 
 
-def test_metrics(drawn: Drawn, path: Path) -> None:
+def test_metrics(drawn: Drawn, path: Files) -> None:
     """Final test metric of every run, with the mean and its 95 % interval."""
     metric, entries = drawn.metric, drawn.evaluation.schedulers
     values = {
@@ -211,7 +214,7 @@ def test_metrics(drawn: Drawn, path: Path) -> None:
     strips(values, _names(drawn), path, metric.titled("test"))
 
 
-def differences(drawn: Drawn, path: Path) -> None:
+def differences(drawn: Drawn, path: Files) -> None:
     """LODE minus every other row, with its 95 % interval; in the signs of the table."""
     metric, pairs = drawn.metric, drawn.evaluation.comparisons[LODE]
     own = together(drawn.evaluation)[LODE]
@@ -221,7 +224,7 @@ def differences(drawn: Drawn, path: Path) -> None:
         intervals(shown, _names(drawn), path, what, metric.factor)
 
 
-def sharpnesses(drawn: Drawn, path: Path) -> None:
+def sharpnesses(drawn: Drawn, path: Files) -> None:
     """λ_max at the end of every run, with the mean; nothing where none was measured.
 
     A log axis, because schedulers differ by orders of magnitude; an interval of the arithmetic
@@ -236,11 +239,11 @@ def sharpnesses(drawn: Drawn, path: Path) -> None:
         strips(values, _names(drawn), path, what, interval=False, log=True)
 
 
-def swept(drawn: Drawn, path: Path) -> None:
+def swept(drawn: Drawn, path: Files) -> None:
     sweep_overview(drawn.evaluation.sweep.configurations, path, drawn.metric)
 
 
-def predicted(share: int, drawn: Drawn, path: Path) -> None:
+def predicted(share: int, drawn: Drawn, path: Files) -> None:
     """From the first `share` per cent; nothing where there is no prediction."""
     if drawn.trajectories and share in drawn.trajectories.predicted:
         observed, values = drawn.trajectories.predicted[share]
@@ -251,7 +254,7 @@ def trajectory(
     history: History,
     predicted: np.ndarray,
     observed: int,
-    path: Path,
+    path: Files,
     shown: Metric = ACCURACY,
 ) -> None:
     """A run as it was and as the LODE predicts it from its first points (paper, Figure 2).

@@ -5,7 +5,8 @@ from __future__ import annotations
 from components.evaluation.results import Evaluation
 from components.schedulers.names import LODE
 
-SHOWN = 12  # rows that a phone's screen, or a figure with a name at every line, has room for
+SHOWN = 12  # rows that a table shows at once, and a figure with a row each has room for
+LINES = 6  # lines that can be told apart in one figure
 
 
 def ranked(evaluation: Evaluation) -> list[str]:
@@ -18,7 +19,7 @@ def ranked(evaluation: Evaluation) -> list[str]:
     return sorted(evaluation.schedulers, key=key)
 
 
-def shown_first(evaluation: Evaluation) -> list[str]:
-    """The first `SHOWN` of `ranked`, and wherever they stand LODE and the best baseline."""
+def shown_first(evaluation: Evaluation, most: int = SHOWN) -> list[str]:
+    """The first so many of `ranked`, and wherever they stand LODE and the best baseline."""
     order, own = ranked(evaluation), {LODE, evaluation.best_baseline}
-    return [row for i, row in enumerate(order) if i < SHOWN or row in own]
+    return [row for i, row in enumerate(order) if i < most or row in own]

@@ -117,11 +117,11 @@ def _price(price: Price) -> str:
 
 
 def compared(evaluation: Evaluation) -> list[str]:
-    """The rows that LODE is compared with; the best baseline and the finer search first."""
-    best = evaluation.best_baseline
-    return sorted(
-        evaluation.comparisons[LODE], key=lambda row: (row != best, row != FINER_SEARCH, row)
-    )
+    """The rows that LODE is compared with: the best baseline, the finer search, then the others
+    by their test means."""
+    own = (evaluation.best_baseline, FINER_SEARCH)
+    others = [row for row in ranked(evaluation) if row != LODE]
+    return sorted(others, key=lambda row: own.index(row) if row in own else len(own))
 
 
 def comparison_table(evaluation: Evaluation) -> Table:
@@ -193,8 +193,7 @@ TABLES = (
 
 def text_table(evaluation: Evaluation) -> str:
     """Decision, notes and result table as plain text of 80 columns, for the end of `make demo`."""
-    decision = decide(evaluation)
-    said = [decision.use, *(f"{name}: {text}" for name, text in decision.lines())]
+    said = decide(evaluation).lines()
     sentences = [*said, *finer_search(evaluation), *evaluation.notes]
     wrapped = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in sentences)
     return f"{wrapped}\n\n{_terminal(evaluation)}"

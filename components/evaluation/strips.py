@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.evaluation.drawing import COLUMN, GREY, PAPER, Look, figure, looks, plain
+from components.evaluation.drawing import (
+    COLUMN,
+    GREY,
+    PAPER,
+    Files,
+    Look,
+    figure,
+    log_ticks,
+    looks,
+    plain,
+)
 from components.evaluation.statistics import Comparison, paired_difference
 
 if TYPE_CHECKING:
@@ -20,7 +29,7 @@ _ROW, _MARGIN = 0.42, 0.9  # inches
 def strips(
     values: Mapping[str, Sequence[float]],
     names: Mapping[str, str],
-    path: Path,
+    path: Files,
     what: str,
     *,
     interval: bool = True,
@@ -39,12 +48,13 @@ def strips(
         _rows(axes, [names[row] for row in values], what)
         if log and min((v for found in values.values() for v in found), default=0) > 0:
             axes.set_xscale("log")
+            log_ticks(axes.xaxis, *axes.get_xlim())
 
 
 def intervals(
     pairs: Mapping[str, Comparison],
     names: Mapping[str, str],
-    path: Path,
+    path: Files,
     what: str,
     scale: float,
 ) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.evaluation.drawing import ORANGE, PAPER, WIDE, figure, legend_above, looks
+from components.evaluation.drawing import ORANGE, PAPER, WIDE, Files, figure, legend_above, looks
 from components.evaluation.metric import Metric
 from components.evaluation.notation import MINUS
 from components.evaluation.order import SHOWN
@@ -25,7 +24,7 @@ ON_DARK, ON_LIGHT = "#fdfdfd", "#10161d"  # text on cells, which are the same on
 
 
 def sweep_overview(
-    configurations: Sequence[SweptConfiguration], path: Path, metric: Metric = ACCURACY
+    configurations: Sequence[SweptConfiguration], path: Files, metric: Metric = ACCURACY
 ) -> None:
     """Validation metric of every configuration with a peak lr, the chosen ones framed; of the
     schedulers with the best of them, where there are more than there is room for."""
@@ -38,16 +37,14 @@ def sweep_overview(
         _sampled(own, path, metric)
 
 
-def _heatmap(configurations: Sequence[SweptConfiguration], path: Path, metric: Metric) -> None:
+def _heatmap(configurations: Sequence[SweptConfiguration], path: Files, metric: Metric) -> None:
     names = sorted({c.scheduler for c in configurations}, key=label)
     rates = sorted({c.peak_lr for c in configurations if c.peak_lr is not None})
     grid = np.full((len(names), len(rates)), np.nan)
     for c in configurations:
         if c.peak_lr is not None and c.validation.mean is not None:
-            grid[names.index(c.scheduler), rates.index(c.peak_lr)] = (
-                metric.factor * c.validation.mean
-            )
-    # mostly for the better half, or a few broken configurations take all of the scale
+            grid[names.index(c.scheduler), rates.index(c.peak_lr)] = c.validation.mean
+    # the darker the better, mostly for the better half, or a few broken ones take all of the scale
     low, high = np.nanmedian(grid), np.nanmax(grid)
     with figure(path, WIDE, 0.8 + 0.5 * len(names)) as axes:
         axes.pcolormesh(
@@ -61,7 +58,7 @@ def _heatmap(configurations: Sequence[SweptConfiguration], path: Path, metric: M
         axes.invert_yaxis()
         for c in configurations:
             if c.peak_lr is not None and c.validation.mean is not None:
-                dark = metric.factor * c.validation.mean > low + 0.5 * (high - low)
+                dark = c.validation.mean > low + 0.5 * (high - low)
                 _cell(axes, c, names.index(c.scheduler), rates.index(c.peak_lr), dark, metric)
         axes.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
         axes.set_yticks(np.arange(len(names)) + 0.5, [label(name) for name in names])
@@ -80,7 +77,7 @@ def _cell(
     lost = f"\n{of.diverged} diverged" if of.diverged else ""
     mean = of.validation.mean or 0.0
     drawn = metric.factor * mean
-    value = f"{drawn:.1f}" if metric.percent else f"{drawn:.3g}".replace("-", MINUS)
+    value = f"{drawn:.1f}" if metric.percent else f"{drawn:.4g}".replace("-", MINUS)
     axes.text(
         column + 0.5,
         row + 0.5,
@@ -96,7 +93,7 @@ def _cell(
         axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=ORANGE, linewidth=2))
 
 
-def _sampled(configurations: Sequence[SweptConfiguration], path: Path, metric: Metric) -> None:
+def _sampled(configurations: Sequence[SweptConfiguration], path: Files, metric: Metric) -> None:
     names = sorted({c.scheduler for c in configurations}, key=label)
     styles = looks(names)
     with figure(path, WIDE, 3.4) as axes:

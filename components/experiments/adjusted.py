@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 import click
@@ -56,9 +57,8 @@ def main(page: Path, seeds: str, under: str) -> None:
 
 def differences(text: str, under: str = "") -> list[Shown]:
     """Those of the first table that has any, row by row."""
-    lines = text[text.index(under) :].splitlines() if under in text else []
     found: list[Shown] = []
-    for line in lines:
+    for line in dropwhile(lambda line: under not in line, text.splitlines()):
         if not line.startswith("|"):
             if found:
                 break

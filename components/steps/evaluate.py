@@ -72,7 +72,7 @@ def _made(settings: Settings, workspace: Workspace) -> Made:
     """What the page says of where it comes from."""
     return Made(
         date=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        commit=git_revision(workspace.root),
+        commit=git_revision(workspace.root).removeprefix("none"),
         settings=spelled(settings, STEPS["evaluate"].settings),
     )
 

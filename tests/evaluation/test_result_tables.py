@@ -124,7 +124,7 @@ def test_text_table_with_a_finer_search_fits_a_terminal(given_finer):
     text = text_table(evaluate(**given_finer))
     sentences, table = text.split("\n\n")
     assert max(map(len, text.splitlines())) <= 80
-    assert "s/epoch" in table and "OneCycle 0.07" in table
+    assert "λₘₐₓ" in table and "OneCycle 0.07" in table and "Behind" in table
     assert "Finer search, the honest opponent" in sentences
 
 

@@ -95,7 +95,7 @@ def test_every_figure_that_was_drawn_is_shown_with_its_caption(
         figure_path(tmp_path, name).write_text(f"<svg>{name}</svg>")
     text = figures(evaluation, tmp_path)
     assert text.count("](data:image/svg+xml;base64,") == 2
-    assert text.startswith("## Learning rate over training\n\n![")
+    assert text.startswith("## Test accuracy of every run\n\n![")
     assert "Constant is the best baseline" in text and "Training loss" not in text
 
 
