@@ -191,7 +191,7 @@ class End:
 def name_lines(axes: Axes, ends: Sequence[End]) -> None:
     """Every line's name to the right of where it ends; names that would touch are moved apart and
     joined to their lines. Call it when the axes' limits stand."""
-    height = axes.figure.get_size_inches()[1] * axes.get_position().height
+    height = axes.bbox.height / axes.figure.dpi
     lines = max((end.name.count("\n") + 1 for end in ends), default=1)
     gap = lines * _NAME_GAP * _FONT / 72 / height
     to_axes = axes.transData + axes.transAxes.inverted()

@@ -83,8 +83,8 @@ def _strip(axes: Axes, row: int, found: np.ndarray, look: Look, interval: bool) 
         return
     if interval and mean.low is not None and mean.high is not None:
         axes.plot([mean.low, mean.high], [row + 0.14] * 2, color=look.color, linewidth=2.2)
-    diamond = {"markersize": 6.5, "markeredgecolor": PAPER}
-    axes.plot(mean.mean, row + 0.14, "D", color=look.color, **diamond)
+    at = mean.mean, row + 0.14
+    axes.plot(*at, "D", color=look.color, markersize=6.5, markeredgecolor=PAPER)
 
 
 def _rows(axes: Axes, names: Sequence[str], what: str) -> None:

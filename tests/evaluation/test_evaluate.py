@@ -9,6 +9,7 @@ from components.evaluation.errors import EvaluationError
 from components.evaluation.evaluate import Made, evaluate, write_evaluation
 from components.evaluation.figures import FIGURES, figure_path
 from components.evaluation.key_metrics import key_metrics
+from components.evaluation.page import write_page
 from components.evaluation.result_tables import result_table
 from components.evaluation.results import (
     SCHEMA_VERSION,
@@ -19,7 +20,7 @@ from components.evaluation.results import (
     TrajectoryEntry,
     ValidationSummary,
 )
-from components.storage.typed import SEAL, read_sealed
+from components.storage.typed import SEAL, read_sealed, write_sealed
 
 SEEDS = range(100, 106)
 MADE = Made("lode evaluate", "2026-11-28 09:12", "381cd83", {"sweep.seeds": "[0, 1]"})
@@ -91,14 +92,16 @@ def test_the_key_metrics_are_few_and_flat(given):
 def test_what_was_written_is_read_back_equal(which, request, tmp_path):
     given = request.getfixturevalue(which)
     bad = [Quarantined("constant 0.1 seed 2 (bad1)", ["did not complete"])]
-    found = written({**given, "validation": ValidationSummary(35, bad, 1)}, tmp_path)
+    found = evaluate(**{**given, "validation": ValidationSummary(35, bad, 1)})
+    write_sealed(tmp_path / "evaluation.json", asdict(found))
     text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
     assert TypeAdapter(Evaluation).validate_json(text) == found
 
 
 def test_the_least_there_can_be_is_read_back_equal(given, tmp_path):
     bare = {**given, "fit": None, "pilots": None, "trajectories": None}
-    found = written(bare, tmp_path)
+    found = evaluate(**bare)
+    write_sealed(tmp_path / "evaluation.json", asdict(found))
     assert found.validation is found.pilots is found.trajectories is found.lode.fit is None
     text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
     assert TypeAdapter(Evaluation).validate_json(text) == found
@@ -192,9 +195,8 @@ def test_runs_that_two_rows_share_are_spoken_of_once(synthetic, given):
     assert sum("diverged" in note for note in found.notes) == 1
 
 
-def test_runs_table_has_a_row_per_run(given, tmp_path):
-    written(given, tmp_path)
-    table = pd.read_parquet(tmp_path / "runs.parquet")
+def test_runs_table_has_a_row_per_run(finished):
+    table = pd.read_parquet(finished[1] / "runs.parquet")
     assert table["stage"].value_counts().to_dict() == {"sweep": 36, "evaluation": 30}
     assert table["run_id"].is_unique
     assert table[table["scheduler"] == "lode"]["peak_lr"].isna().all()
@@ -331,11 +333,11 @@ def test_runs_of_different_lengths(given, key, value):
         evaluate(**{**given, "sweep": [short, *others]})
 
 
-def test_the_run_that_is_predicted_is_named(given, tmp_path):
-    drawn = written(given, tmp_path).trajectories
+def test_the_run_that_is_predicted_is_named(given, finished):
+    drawn = finished[0].trajectories
     run = given["trajectories"].history.run_id
     assert drawn == TrajectoryEntry(run, "onecycle", 0.05, 2, True, {"5": 2, "50": 20})
-    page = (tmp_path / "index.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    page = (finished[1] / "index.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert "OneCycle (peak lr 0.05), seed 2, held out of the fit" in page
 
 
@@ -355,12 +357,12 @@ def test_a_fit_without_summary_is_said(given):
 def test_validation_summary_is_taken_over(given, tmp_path):
     bad = [Quarantined("constant 0.1 seed 2 (bad1)", ["did not complete"])]
     summary = ValidationSummary(accepted=35, quarantined=bad, outside=2)
-    found = written({**given, "validation": summary}, tmp_path)
+    found = evaluate(**{**given, "validation": summary})
     assert asdict(found.validation) == {
         "accepted": 35,
         "quarantined": [{"run": "constant 0.1 seed 2 (bad1)", "reasons": ["did not complete"]}],
         "outside": 2,
     }
-    page = (tmp_path / "index.html").read_text()
+    page = write_page(found, tmp_path).read_text()
     assert "constant 0.1 seed 2 (bad1)" in page and "did not complete" in page
     assert "2 runs in the folder belong to no declared sweep" in page

@@ -8,13 +8,15 @@ from html.parser import HTMLParser
 
 import pytest
 
+from components.evaluation.downloads import write_downloads
 from components.evaluation.drawing import INK, PALETTE, PAPER, RED
 from components.evaluation.evaluate import evaluate, write_evaluation
-from components.evaluation.figures import FIGURES, figure_path
+from components.evaluation.figures import FIGURES, Drawn, figure_path
 from components.evaluation.notation import unbroken
 from components.evaluation.order import SHOWN
 from components.evaluation.page import write_page
 from components.evaluation.result_tables import text_table
+from components.evaluation.rows import group_runs
 from components.evaluation.sweep_figure import ON_DARK, ON_LIGHT
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -115,9 +117,7 @@ def test_what_comes_from_files_is_escaped(finished, tmp_path):
 
 
 def test_the_finer_search_is_a_row_and_a_sentence(given_finer, tmp_path):
-    found = evaluate(**given_finer)
-    write_evaluation(found, given_finer["sweep"], given_finer["runs"], None, tmp_path)
-    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    html = write_page(evaluate(**given_finer), tmp_path).read_text(encoding="utf-8")
     text = plain(html)
     assert "at finer peaks and chose OneCycle 0.07." in text
     assert html.count('<th scope="row" role="rowheader">Finer search</th>') == 2, (
@@ -183,13 +183,18 @@ def test_sixty_schedulers_still_read(synthetic, given, tmp_path):
     given |= {"sweep": [*given["sweep"], *swept], "runs": [*given["runs"], *many]}
     given["chosen"] |= {name: (name, 0.01) for name in names}
     found = evaluate(**given)
-    write_evaluation(found, given["sweep"], given["runs"], None, tmp_path)
-    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    drawn = Drawn(found, group_runs(given["runs"], given["chosen"], given["seeds"]))
+    for name in ("test", "val_metric"):
+        path = figure_path(tmp_path / "figures", name)
+        next(one for one in FIGURES if one.name == name).draw(drawn, path)
+    write_downloads(found, {}, tmp_path / "downloads")
+    text = write_page(found, tmp_path).read_text(encoding="utf-8")
     first, *_ = re.findall(
         r'<table role="table" class="results cards".*?</table>', text, flags=re.DOTALL
     )
     assert first.count('scope="row"') == SHOWN and "48 more" in plain(text)
     assert "Of 60 schedulers the best 12, and LODE" in plain(text)
+    assert "Of 60 schedulers the best 6, and LODE" in plain(text)
     assert "and 48 schedulers more" in text_table(found)
     assert (tmp_path / "downloads" / "results.csv").read_text().count("\n") == 61
 
