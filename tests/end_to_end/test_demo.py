@@ -64,7 +64,7 @@ def test_the_flow_run_shows_result_figures_and_validation(demo: Any) -> None:
     result = text[f"result-{demo.task}"]
     evaluation = json.loads((demo.root / "reports" / demo.task / "evaluation.json").read_text())
     mean = evaluation["schedulers"]["onecycle"]["test"]["mean"]
-    assert f"| OneCycle | 0.01 | {100 * mean:.2f} ± " in result
+    assert f"| OneCycle | {100 * mean:.2f} ± " in result
     for row in ("LODE", "Constant"):
         assert f"| {row} | " in result
     assert "the best baseline" in result and f"reports/{demo.task}/index.html" in result
