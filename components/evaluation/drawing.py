@@ -51,6 +51,9 @@ PALETTE = {
     "#8a4b2a": "#d9966f",
     "#3f51b5": "#94a3f5",
     "#6b6a00": "#cfcc3f",
+    "#c2410c": "#fb8b5c",
+    "#4c1d95": "#b79cf5",
+    "#166534": "#6fcf8f",
 }
 _COLORS = (
     "#7b3fa0",
@@ -64,6 +67,9 @@ _COLORS = (
     "#3f51b5",
     "#6b6a00",
     GREY,
+    "#c2410c",
+    "#4c1d95",
+    "#166534",
 )
 _DASHES = ("-", "--", "-.", ":")
 COLUMN, WIDE = 4.7, 5.0  # inches: one of two columns; alone on its line

@@ -64,7 +64,7 @@ def differences(text: str, under: str = "") -> list[Shown]:
                 break
             continue
         name = line.strip("|").split("|")[0].strip()
-        for mean, low, high in _INTERVAL.findall(line):
+        for mean, low, high in _INTERVAL.findall(line.replace("*", "")):  # bold or not
             found.append(Shown(name, *map(_number, (mean, low, high))))
     return found
 
