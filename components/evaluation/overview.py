@@ -12,7 +12,7 @@ from components.evaluation.order import ranked
 from components.evaluation.page import environment
 from components.evaluation.results import Evaluation
 from components.evaluation.tables import Table
-from components.schedulers.names import LODE, ROWS, label
+from components.schedulers.names import LABELS, LODE, ROWS, label
 from components.storage.files import write_text
 
 NOT_RUN = "not run"
@@ -93,11 +93,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class TaskBlock:
-    """What the page says of a task: where its report is, what to use, how it was measured."""
+    """What the page says of a task: where its report is, what to use and why, how it was
+    measured."""
 
-    task: str
     title: str
     link: str
+    why: str
     use: str
     gain: str
     measured: str
@@ -111,10 +112,12 @@ def write_overview(
     Args:
         evaluations: by task. unread: by task, why its evaluation cannot be shown.
     """
-    tasks = [*COLUMNS, *(task for task in evaluations if task not in COLUMNS)]
+    # what is there first: a phone's width ends after two columns
+    tasks = [*evaluations, *(task for task in COLUMNS if task not in evaluations)]
+    names = sorted(_rows(evaluations), key=lambda row: (row != LODE, row not in LABELS))
     rows = [
         (label(row), row == LODE, [_judged(evaluations.get(task), row) for task in tasks])
-        for row in _rows(evaluations)
+        for row in names
     ]
     text = (
         environment()
@@ -149,9 +152,9 @@ def _block(task: str, evaluation: Evaluation) -> TaskBlock:
     date = evaluation.provenance.date
     measured = f"{about.updates:,} updates, {count(len(about.seeds), 'fresh seed')}"
     return TaskBlock(
-        task=task,
         title=_title(task, evaluation),
         link=f"{task}/index.html",
+        why=decision.choice.why,
         use=decision.use,
         gain=decision.gain,
         measured=measured + (f", {date} UTC" if date else ""),

@@ -48,7 +48,7 @@ def read_evaluations(workspace: Workspace) -> tuple[dict[str, Evaluation], dict[
         try:
             found[path.parent.name] = read_evaluation(path)
         except WorkspaceError as error:
-            unread[path.parent.name] = str(error)
+            unread[path.parent.name] = str(error).replace(f"{workspace.root}/", "")
     return found, unread
 
 

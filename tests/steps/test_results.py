@@ -123,6 +123,6 @@ def test_lode_report_names_a_damaged_evaluation(
     assert f"{TASK}/index.html" in page.read_text(encoding="utf-8")
     Workspace(finished_copy).evaluation(TASK).write_text("{")
     done = CliRunner().invoke(cli, ["report"], catch_exceptions=False)
-    assert "left out: " in done.stderr and "digits-mlp/evaluation.json: not JSON" in done.stderr
+    assert "left out: reports/digits-mlp/evaluation.json: not JSON" in done.stderr
     assert done.exit_code == 0 and "LODE" in done.stdout
     assert "digits-mlp/evaluation.json: not JSON" in page.read_text(encoding="utf-8")
