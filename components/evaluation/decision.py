@@ -132,7 +132,9 @@ def _use(evaluation: Evaluation, choice: Choice) -> str:
     best = name_of(evaluation, evaluation.best_baseline)
     row = name_of(evaluation, choice.row) if choice.row else ""
     over = name_of(evaluation, choice.over)
-    seeds = count(len(evaluation.setup.seeds), "seed")
+    reason = f"{count(len(evaluation.setup.seeds), 'seed')} cannot tell LODE from it"
+    if evaluation.schedulers[LODE].test.mean is None:
+        reason = "LODE has no result"
     sentences: dict[Why, str] = {
         "lode": f"Use LODE: it does better than {best}, the best baseline on validation.",
         "kept": f"Use {best}: LODE found no schedule that it would trust more, and kept it; its "
@@ -140,8 +142,7 @@ def _use(evaluation: Evaluation, choice: Choice) -> str:
         "level": f"Use {best}, the best baseline on validation: LODE cannot be told apart from it, "
         "and takes more trainings to find.",
         "worse": f"Use {best}, the best baseline on validation: LODE does worse.",
-        "unknown": f"Use {best}, the best baseline on validation, for want of evidence: {seeds} "
-        f"cannot tell LODE from it.",
+        "unknown": f"Use {best}, the best baseline on validation, for want of evidence: {reason}.",
         "test": f"Use {row}: validation had chosen {over}, but on the fresh seeds {row} does "
         "better.",
         "left": f"Use {row}: {over}, the best baseline on validation, has no result on the fresh "
@@ -155,15 +156,13 @@ def _gain(evaluation: Evaluation, choice: Choice) -> str:
     metric, entries = evaluation.shown, evaluation.schedulers
     assert choice.row is not None
     mean = f"{metric.spread(entries[choice.row].test)}{metric.unit} test {metric.name}"
+    reached = f"{name_of(evaluation, choice.row)} reaches {mean}."
     if choice.why in ("kept", "left"):
-        return f"None by LODE. {name_of(evaluation, choice.row)} reaches {mean}."
+        return f"{'None' if choice.why == 'kept' else 'Not known'}: {reached}"
     first = choice.row if choice.why == "test" else LODE
     pair = evaluation.comparisons[first][choice.over]
     if pair.mean is None:
-        return (
-            f"Not known: LODE and {name_of(evaluation, choice.over)}, which reaches {mean}, have "
-            "no seed in common that both completed."
-        )
+        return f"Not known: no seed that both completed. {reached}"
     means = f"{metric.mean(entries[first].test)} against {metric.mean(entries[choice.over].test)}"
     means += f"{metric.unit} test {metric.name}" + (", lower is better" if metric.lower else "")
     size = metric.difference(pair.mean) + metric.points
@@ -189,7 +188,7 @@ def evidence(evaluation: Evaluation, first: str, second: str) -> str:
     """How sure a difference is: its interval, seeds and adjusted p-value, in sentences."""
     pair, metric = evaluation.comparisons[first][second], evaluation.shown
     if pair.n < 2:
-        return f"Not at all: {count(pair.n, 'seed')}, hence no interval and no p-value."
+        return f"Not at all: {count(pair.n, 'seed')} in common, hence no interval and no p-value."
     if pair.p_value is None:
         return f"Unclear: all {pair.n} differences are equal, hence no interval and no p-value."
     sentence = (

@@ -15,7 +15,7 @@ from components.evaluation.captions import Caption
 from components.evaluation.decision import decide
 from components.evaluation.downloads import SCHEDULES
 from components.evaluation.drawing import PALETTE
-from components.evaluation.figures import FIGURES, captioned, figure_path
+from components.evaluation.figures import FIGURES, FigureEntry, captioned, figure_path
 from components.evaluation.notation import unbroken
 from components.evaluation.order import shown_first
 from components.evaluation.result_tables import TABLES, TableEntry
@@ -100,41 +100,43 @@ def write_page(evaluation: Evaluation, report_dir: Path) -> Path:
 
 def render(evaluation: Evaluation, figures: Path, downloads: Path) -> str:
     """The page, with those figures and files in it that lie in the folders."""
-    tables = [_table(entry, evaluation, downloads) for entry in TABLES]
-    drawn = captioned(evaluation, figures)
-    said = {"lode": wording.lode(evaluation), "sweep": wording.sweep(evaluation)}
-    said["results"] = wording.finer_search(evaluation)
     sections = [
-        Section(
-            id=name,
-            title=title,
-            sentences=said.get(name, []),
-            tables=[
-                block
-                for entry, block in zip(TABLES, tables, strict=True)
-                if entry.section == name and block.rows
-            ],
-            figures=[
-                _figure(entry.name, drawn[entry.name], evaluation.task, figures, downloads)
-                for entry in FIGURES
-                if entry.section == name and entry.name in drawn
-            ],
-        )
-        for name, title in SECTIONS.items()
+        _section(name, title, evaluation, figures, downloads) for name, title in SECTIONS.items()
     ]
-    return (
-        environment()
-        .get_template("report.html")
-        .render(
-            e=evaluation,
-            decision=decide(evaluation),
-            schedules=_links(downloads, SCHEDULES, evaluation.task),
-            setup=wording.setup(evaluation),
-            sections=[section for section in sections if section],
-            quarantined=evaluation.validation.quarantined if evaluation.validation else [],
-            words=wording.WORDS,
-            provenance=wording.provenance(evaluation),
-        )
+    template = environment().get_template("report.html")
+    return template.render(
+        e=evaluation,
+        decision=decide(evaluation),
+        schedules=_links(downloads, SCHEDULES, evaluation.task),
+        setup=wording.setup(evaluation),
+        sections=[section for section in sections if section],
+        quarantined=evaluation.validation.quarantined if evaluation.validation else [],
+        words=wording.WORDS,
+        provenance=wording.provenance(evaluation),
+    )
+
+
+def _section(
+    name: str, title: str, evaluation: Evaluation, figures: Path, downloads: Path
+) -> Section:
+    """The sentences, tables and figures that say that they belong to it."""
+    said = {
+        "results": wording.finer_search,
+        "lode": wording.lode,
+        "sweep": wording.sweep,
+    }
+    drawn = captioned(evaluation, figures)
+    tables = [_table(one, evaluation, downloads) for one in TABLES if one.section == name]
+    return Section(
+        id=name,
+        title=title,
+        sentences=said[name](evaluation) if name in said else [],
+        tables=[block for block in tables if block.rows],
+        figures=[
+            _figure(one, drawn[one.name], evaluation.task, figures, downloads)
+            for one in FIGURES
+            if one.section == name and one.name in drawn
+        ],
     )
 
 
@@ -189,15 +191,16 @@ def _table(entry: TableEntry, evaluation: Evaluation, downloads: Path) -> TableB
     )
 
 
-def _figure(name: str, caption: Caption, task: str, figures: Path, downloads: Path) -> FigureBlock:
+def _figure(
+    entry: FigureEntry, caption: Caption, task: str, figures: Path, downloads: Path
+) -> FigureBlock:
     from markupsafe import Markup, escape
 
-    drawn, png = figure_path(figures, name), figure_path(downloads, name, ".png")
-    svg = _bare(drawn.read_text(encoding="utf-8"), name)
+    drawn, png = figure_path(figures, entry.name), figure_path(downloads, entry.name, ".png")
+    svg = _bare(drawn.read_text(encoding="utf-8"), entry.name)
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(caption.alternative)}"', 1)
     links = _links(figures, {drawn.name: "SVG"}, task) + _links(downloads, {png.name: "PNG"}, task)
-    wide = next(entry.wide for entry in FIGURES if entry.name == name)
-    return FigureBlock(Markup(svg), caption, wide, links)
+    return FigureBlock(Markup(svg), caption, entry.wide, links)
 
 
 def _links(folder: Path, names: Mapping[str, str], task: str) -> list[Markup]:

@@ -193,3 +193,18 @@ def test_a_best_peak_at_the_edge_is_said(peaks: Sequence[float], said: str) -> N
     edged = replace(found, sweep=replace(found.sweep, configurations=swept))
     risks = " ".join(decide(edged).risks)
     assert said in risks if said else "that were tried" not in risks
+
+
+def test_lode_is_what_is_left() -> None:
+    lost: list[float | None] = [None] * len(SEEDS)
+    decision = decide(evaluation({"onecycle": lost, "lode": around(0.9)}))
+    assert (decision.choice.row, decision.choice.why) == ("lode", "left")
+    assert decision.gain == "Not known: LODE reaches 90.01 ± 0.15 % test accuracy."
+
+
+def test_lode_has_no_result() -> None:
+    lost: list[float | None] = [None] * len(SEEDS)
+    decision = decide(evaluation({"onecycle": around(0.9), "lode": lost}))
+    assert decision.use.endswith("for want of evidence: LODE has no result.")
+    assert decision.gain.startswith("Not known: no seed that both completed. OneCycle (peak lr")
+    assert decision.sure.startswith("Not at all: 0 seeds in common")
