@@ -20,10 +20,10 @@ from components.evaluation.statistics import Comparison
 from components.schedulers.names import FINER_SEARCH, LODE, NEED_GRADIENTS, label
 
 # `lode`: LODE is better. `kept`: it is the best baseline, to the bit. `level`, `worse`: it cannot
-# be told from it; it is worse. `unknown`: nothing can be said of their difference. `test`: another
-# row is better than what validation chose. `left`: what validation chose has no result. `nothing`:
-# no row has one.
-Why = Literal["lode", "kept", "level", "worse", "unknown", "test", "left", "nothing"]
+# be told from it; it is worse. `fragile`: it is better, but more of its runs have no result.
+# `unknown`: nothing can be said of their difference. `test`: another row is better than what
+# validation chose. `left`: what validation chose has no result. `nothing`: no row has one.
+Why = Literal["lode", "kept", "level", "worse", "fragile", "unknown", "test", "left", "nothing"]
 FEW_SEEDS = 5  # below, Student's interval is more than 1.4 times as wide as of many seeds
 
 
@@ -105,11 +105,15 @@ def _by_validation(evaluation: Evaluation) -> Choice:
     pair = evaluation.comparisons[LODE][best]
     if same_runs(entries[LODE], entries[best]):
         return Choice(best, "kept", best)
-    if _is_better(evaluation, LODE, best):
-        return Choice(LODE, "lode", best)
-    if pair.p_adjusted is None:
+    if pair.mean is None or pair.p_adjusted is None:
         return Choice(best, "unknown", best)
-    return Choice(best, "worse" if _is_better(evaluation, best, LODE) else "level", best)
+    if not pair.significant:
+        return Choice(best, "level", best)
+    if pair.mean < 0:
+        return Choice(best, "worse", best)
+    if entries[LODE].diverged > entries[best].diverged:
+        return Choice(best, "fragile", best)
+    return Choice(LODE, "lode", best)
 
 
 def _is_better(evaluation: Evaluation, row: str, other: str) -> bool:
@@ -142,6 +146,8 @@ def _use(evaluation: Evaluation, choice: Choice) -> str:
         "level": f"Use {best}, the best baseline on validation: LODE cannot be told apart from it, "
         "and takes more trainings to find.",
         "worse": f"Use {best}, the best baseline on validation: LODE does worse.",
+        "fragile": f"Use {best}, the best baseline on validation: LODE does better where it ends, "
+        "but more of its runs have no result.",
         "unknown": f"Use {best}, the best baseline on validation, for want of evidence: {reason}.",
         "test": f"Use {row}: validation had chosen {over}, but on the fresh seeds {row} does "
         "better.",
@@ -168,7 +174,11 @@ def _gain(evaluation: Evaluation, choice: Choice) -> str:
     size = metric.difference(pair.mean) + metric.points
     if choice.why in ("lode", "test"):
         return f"{size} over {name_of(evaluation, choice.over)}: {means}."
-    none = {"worse": "None by LODE, which loses", "level": "None that can be told from noise"}
+    none = {
+        "worse": "None by LODE, which loses",
+        "level": "None that can be told from noise",
+        "fragile": "None to rely on",
+    }
     return f"{none.get(choice.why, 'Not known')}: LODE minus it {size} ({means})."
 
 

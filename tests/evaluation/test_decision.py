@@ -208,3 +208,22 @@ def test_lode_has_no_result() -> None:
     assert decision.use.endswith("for want of evidence: LODE has no result.")
     assert decision.gain.startswith("Not known: no seed that both completed. OneCycle (peak lr")
     assert decision.sure.startswith("Not at all: 0 seeds in common")
+
+
+def test_lode_is_better_where_it_ends() -> None:
+    broken: list[float | None] = [None, *around(0.95, turned=2)[1:]]
+    decision = decide(evaluation({"onecycle": around(0.90), "lode": broken}))
+    assert (decision.choice.row, decision.choice.why) == ("onecycle", "fragile")
+    assert decision.use.endswith("but more of its runs have no result.")
+    assert decision.gain.startswith("None to rely on: LODE minus it +5.")
+
+
+def test_what_is_said_is_what_the_shown_p_value_says() -> None:
+    """LODE's own comparisons decide, not those of the best baseline, which are others."""
+    tests = {"onecycle": around(0.90, width=3), "lode": around(0.905, turned=1, width=3)}
+    for others in range(4):
+        rows = {f"own-{i}": around(0.902, turned=2, width=4) for i in range(others)}
+        found = evaluation({**tests, **rows})
+        pair = found.comparisons["lode"]["onecycle"]
+        assert (choose(found).why == "lode") == pair.significant
+        assert (choose(found).why == "level") == (not pair.significant)
