@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 from components.evaluation.results import Evaluation
-from components.schedulers.names import LODE
+from components.schedulers.names import FINER_SEARCH, LODE
 
 SHOWN = 12  # rows that a table shows at once, and a figure with a row each has room for
 LINES = 6  # lines that can be told apart in one figure
 
 
 def ranked(evaluation: Evaluation) -> list[str]:
-    """The rows, best test mean first; those without one last."""
+    """The rows, best test mean first; those without one last. Of equals, which may be the same
+    runs, the schedule stands before the searches that found it."""
 
-    def key(row: str) -> tuple[float, str]:
+    def key(row: str) -> tuple[float, bool, str]:
         mean = evaluation.schedulers[row].test.mean
-        return (-mean if mean is not None else float("inf"), row)
+        return (math.inf if mean is None else -mean, row in (LODE, FINER_SEARCH), row)
 
     return sorted(evaluation.schedulers, key=key)
 

@@ -23,8 +23,9 @@ def together(evaluation: Evaluation) -> dict[str, tuple[str, ...]]:
 
 
 def named(rows: tuple[str, ...]) -> str:
-    """`LODE = OneCycle`."""
-    return " = ".join(map(label, rows))
+    """`LODE = OneCycle`, a third on a line of its own."""
+    first, *others = (" = ".join(map(label, rows[i : i + 2])) for i in range(0, len(rows), 2))
+    return "\n= ".join([first, *others])
 
 
 def same_runs(one: SchedulerEntry, other: SchedulerEntry) -> bool:

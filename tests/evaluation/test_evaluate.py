@@ -9,6 +9,7 @@ from components.evaluation.errors import EvaluationError
 from components.evaluation.evaluate import Made, evaluate, write_evaluation
 from components.evaluation.figures import FIGURES, figure_path
 from components.evaluation.key_metrics import key_metrics
+from components.evaluation.order import ranked
 from components.evaluation.page import write_page
 from components.evaluation.result_tables import result_table
 from components.evaluation.results import (
@@ -20,6 +21,7 @@ from components.evaluation.results import (
     TrajectoryEntry,
     ValidationSummary,
 )
+from components.evaluation.shared import named, together
 from components.storage.typed import SEAL, read_sealed, write_sealed
 
 SEEDS = range(100, 106)
@@ -179,6 +181,9 @@ def test_a_finer_search_that_chose_the_sweeps_best_shares_its_runs(synthetic, gi
     found = written(given, tmp_path)
     finer, same = found.schedulers["finer-search"], found.schedulers["onecycle"]
     assert finer.test_by_seed == same.test_by_seed
+    order = ranked(found)
+    assert order.index("onecycle") < order.index("finer-search"), "what it found before it"
+    assert named(together(found)["onecycle"]) == "OneCycle = Finer search"
     assert finer.price.search == 36 + 9 and same.price.search == 9
     assert found.comparisons["finer-search"]["onecycle"].p_value == 1.0
     notes = [note for note in found.notes if "finer search" in note]
