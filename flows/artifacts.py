@@ -12,15 +12,14 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from components.evaluation.captions import figure_captions, table_captions
-from components.evaluation.figures import figure_path
-from components.evaluation.result_tables import comparison_table, result_table
+from components.evaluation.decision import decide
+from components.evaluation.figures import captioned, figure_path
+from components.evaluation.result_tables import TABLES
 from components.evaluation.results import Evaluation, ValidationReport
 from components.evaluation.tables import Table
-from components.evaluation.wording import finer_search, headline, verdict
+from components.evaluation.wording import finer_search
 from components.registry.connection import RegistryError
 from components.registry.report import report_address
-from components.schedulers.names import label
 from components.settings import Settings
 from components.steps.results import read_evaluation, read_registration, read_validation_report
 from components.storage.workspace import Workspace, WorkspaceError
@@ -48,7 +47,7 @@ def publish(settings: Settings, workspace: Workspace) -> None:
     create_markdown_artifact(
         key=f"figures-{name}",
         markdown=figures(evaluation, workspace.figures(name)),
-        description="The report's figures: learning rates, losses, accuracies, the sweep.",
+        description="The report's figures: test results, learning rates, training, the sweep.",
     )
     create_markdown_artifact(
         key=f"validation-{name}",
@@ -82,46 +81,33 @@ def mlflow_server(settings: Settings, workspace: Workspace) -> str | None:
 
 
 def in_short(evaluation: Evaluation) -> str:
-    """The verdict in a line, which the run's page shows of the artifact."""
-    said = {"better": "better than", "worse": "worse than", "undecided": "not told apart from"}
-    best = label(evaluation.best_baseline)
-    return f"LODE: {said[verdict(evaluation)]} {best}, the best baseline."
+    """The decision in a line, which the run's page shows of the artifact."""
+    return decide(evaluation).use
 
 
 def result(evaluation: Evaluation, report: str) -> str:
-    """What came out: in a sentence, with its notes, and in tables; as Markdown.
+    """What came out: the decision, with its notes, and the tables; as Markdown.
 
     Args:
         report: where the report is, as Markdown.
     """
-    captions = table_captions(evaluation)
-    parts = [
-        f"**{headline(evaluation)}**",
-        *finer_search(evaluation),
-        *evaluation.notes,
-        report,
-        f"## Test {evaluation.metric}",
-        result_table(evaluation).markdown(),
-        captions["results"],
-        "## LODE against each",
-        comparison_table(evaluation).markdown(),
-        captions["comparisons"],
-    ]
+    use, *answers = decide(evaluation).lines()
+    listed = "\n".join(f"- {answer}" for answer in answers)
+    parts = [f"**{use}**", listed, *finer_search(evaluation), *evaluation.notes, report]
+    for entry in TABLES:
+        table = entry.table(evaluation)
+        if table.rows:
+            parts += [f"## {entry.title}", table.markdown(), entry.caption(evaluation)]
     return "\n\n".join(parts)
 
 
 def figures(evaluation: Evaluation, folder: Path) -> str:
     """Those that were drawn, each with its title and caption; as Markdown."""
-    drawn = {
-        name: caption
-        for name, caption in figure_captions(evaluation).items()
-        if figure_path(folder, name).exists()
-    }
     # an image artifact would print the URL, which is the whole picture, below it
     return "\n\n".join(
         f"## {caption.title}\n\n![{caption.alternative}]({data_url(figure_path(folder, name))})\n\n"
         f"{caption.text}"
-        for name, caption in drawn.items()
+        for name, caption in captioned(evaluation, folder).items()
     )
 
 

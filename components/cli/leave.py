@@ -137,13 +137,10 @@ def _registered(uri: str, settings: Settings, workspace: Workspace) -> Plan:
 
 
 def _text(plan: Plan, kind: str) -> str:
-    from components.lode.plan_file import to_json
+    from components.lode.plan_file import to_csv, to_json
     from components.storage.typed import sealed
 
-    if kind == "json":
-        return sealed(to_json(plan))
-    rows = "".join(f"{share!r},{lr!r}\n" for share, lr in plan.rates)
-    return f"share_of_training,learning_rate\n{rows}"
+    return sealed(to_json(plan)) if kind == "json" else to_csv(plan.rates)
 
 
 def _draw(plan: Plan, out: Path) -> None:

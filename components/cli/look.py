@@ -69,11 +69,18 @@ def table_command(params: Path, overrides: tuple[str, ...]) -> None:
 @settings_options
 @click.option("--markdown", is_flag=True, help="As a Markdown table.")
 def report_command(params: Path, overrides: tuple[str, ...], markdown: bool) -> None:
-    """Print the paper's Table 1 with what was evaluated here; the rest says "not run"."""
-    from components.evaluation.overview import overview
-    from components.steps.results import read_evaluation  # pydantic, torch
+    """Print the paper's Table 1 with what was evaluated here; the rest says "not run".
+
+    The same as a page, with what to use for each task and links to their reports, is then in
+    reports/index.html.
+    """
+    from components.evaluation.overview import overview, write_overview  # numpy, jinja2
+    from components.steps.results import read_evaluations  # pydantic, torch
 
     _, workspace = read_settings(params, overrides)
-    paths = sorted((workspace.root / "reports").glob("*/evaluation.json"))
-    found = {path.parent.name: read_evaluation(path) for path in paths}
+    found, unread = read_evaluations(workspace)
+    for reason in unread.values():
+        click.echo(f"left out: {reason}", err=True)
+    write_overview(found, unread, workspace.overview())
     click.echo(overview(found, markdown=markdown))
+    click.echo(f"as a page: {workspace.overview()}", err=markdown)

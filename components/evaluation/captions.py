@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from components.evaluation.metric import Metric
 from components.evaluation.notation import with_peak
-from components.evaluation.result_tables import ranked
-from components.evaluation.results import Evaluation, TrajectoryEntry
-from components.schedulers.names import label
+from components.evaluation.order import LINES, SHOWN, ranked, shown_first
+from components.evaluation.results import Evaluation
+from components.evaluation.shared import named, together
+from components.schedulers.names import LODE, label
 
 ERRORS = (
     "Error of the LODE's predictions over whole runs after seeing the first 5 % or 50 %: mean "
@@ -26,105 +26,156 @@ class Caption:
     alternative: str
 
 
-def table_captions(evaluation: Evaluation) -> dict[str, str]:
-    """By table: `results`, `comparisons`, `errors`."""
-    name, unit = evaluation.metric, ", in percentage points" if evaluation.percent else ""
-    n, best = len(evaluation.setup.seeds), label(evaluation.best_baseline)
-    results = (
-        f"Mean ± standard deviation over {n} seeds, test {name} at the best validation point. "
-        f"Peak learning rates were chosen by validation {name} on the sweep's seeds. Search: runs "
-        "spent before, on choosing a peak learning rate or on what the LODE learned from. Seconds "
-        f"per epoch are wall time without validation; cost is relative to {best}."
+def results(evaluation: Evaluation) -> str:
+    name, metric = evaluation.metric, evaluation.shown
+    seeds = max(entry.test.n for entry in evaluation.schedulers.values())
+    spread = f"Mean ± standard deviation over {seeds} seeds" if seeds > 1 else "One seed, no spread"
+    unit = ", in percentage points" if evaluation.percent else ""
+    return (
+        f"{spread}, test {name} at the best validation point; {metric.better}. Bold: the best "
+        f"mean. Behind the best: paired difference{unit}; ≈: the paired t test cannot tell it from "
+        "zero (p ≥ 0.05, adjusted for all rows by Holm's method). Peak learning rates were chosen "
+        f"by validation {name} on the sweep's seeds. Cost: trainings spent before, on choosing a "
+        "peak learning rate or on what the LODE learned from; one a run comes on top unless said. "
+        "Seconds per epoch are wall time without validation."
     )
-    comparisons = (
-        f"Paired differences of test {name} on the seeds both completed{unit}, with Student's t "
-        "interval and two-sided paired t test, not adjusted for the number of comparisons."
+
+
+def comparisons(evaluation: Evaluation) -> str:
+    unit = ", in percentage points" if evaluation.percent else ""
+    n = sum(pair.p_value is not None for pair in evaluation.comparisons[LODE].values())
+    return (
+        f"Paired differences of test {evaluation.metric} on the seeds both completed{unit}, with "
+        "Student's 95 % interval of each alone. p: two-sided paired t test, adjusted for the "
+        f"{n} comparisons of this table by Holm's method."
     )
-    return {"results": results, "comparisons": comparisons, "errors": ERRORS}
 
 
-def figure_captions(evaluation: Evaluation) -> dict[str, Caption]:
-    """By figure, whether it was drawn or not."""
-    captions = _of_runs(evaluation) | _of_schedules(evaluation.shown)
-    drawn = evaluation.trajectories
-    if drawn:
-        captions |= {
-            f"trajectories_{share}": _trajectory(drawn, share, evaluation.metric)
-            for share in (5, 50)
-        }
-    return captions
+def learning_rates(evaluation: Evaluation) -> Caption:
+    best, n = label(evaluation.best_baseline), evaluation.schedulers[LODE].test.n
+    same = together(evaluation).get(LODE, (LODE,))
+    if evaluation.best_baseline in same:
+        text = f"One line: LODE's runs are {best}'s to the bit, on every seed."
+    else:
+        asked = evaluation.lode.decisions
+        moved = asked.total - sum(asked.kept.values())
+        text = "Each LODE run chooses its own, a thin line each." if moved else ""
+        text = text or "All LODE runs kept to the plan they began with, hence one line."
+        text += f" {best} is the best baseline on validation."
+    alternative = f"Learning rate of the {n} LODE runs and of {best} over training, log scale."
+    return Caption("Learning rate over training", text, alternative)
 
 
-def _of_runs(evaluation: Evaluation) -> dict[str, Caption]:
-    """Figures of the runs on the fresh seeds."""
-    best, n = label(evaluation.best_baseline), len(evaluation.setup.seeds)
+def train_loss(evaluation: Evaluation) -> Caption:
+    return Caption(
+        "Training loss",
+        f"Geometric mean over seeds, log axis; band of LODE: ± 1 standard deviation of the "
+        f"logarithm.{_limits(evaluation, LINES)}",
+        "Training loss of each scheduler over training, log scale.",
+    )
+
+
+def val_metric(evaluation: Evaluation) -> Caption:
+    name = evaluation.metric
+    return Caption(
+        f"Validation {name}",
+        f"Mean over seeds, {evaluation.shown.better}; band of LODE: ± 1 standard deviation. "
+        f"The first quarter of the training may lie outside.{_limits(evaluation, LINES)}",
+        f"Validation {name} of each scheduler over training.",
+    )
+
+
+def test(evaluation: Evaluation) -> Caption:
     metric = evaluation.shown
     tests = "; ".join(
         f"{label(row)} {metric.mean(evaluation.schedulers[row].test)}{metric.unit}"
-        for row in ranked(evaluation)
+        for row in shown_first(evaluation)
     )
-    return {
-        "learning_rates": Caption(
-            "Learning rate over training",
-            f"Each LODE run chooses its own, one thin line per seed; {best} is the best baseline "
-            "on validation.",
-            f"Learning rate of the {n} LODE runs and of {best} over training, log scale.",
-        ),
-        "train_loss": Caption(
-            "Training loss",
-            f"Geometric mean of {n} seeds, band ± 1 standard deviation of the logarithm.",
-            "Training loss of each scheduler over training, log scale.",
-        ),
-        "val_metric": Caption(
-            f"Validation {metric.name}",
-            f"Mean of {n} seeds, band ± 1 standard deviation.",
-            f"Validation {metric.name} of each scheduler over training.",
-        ),
-        "test": Caption(
-            f"Test {metric.name} of every run",
-            "Diamond and bar: mean and its 95 % interval.",
-            f"Test {metric.name} of every run by scheduler. Means: {tests}.",
-        ),
-        "sharpness": Caption(
-            "Sharpness",
-            "Largest eigenvalue of the training loss's Hessian after the last update; diamond: "
-            "mean, log axis. Lower is flatter, which alone does not make a network better.",
-            "Sharpness of every run by scheduler.",
-        ),
-    }
+    return Caption(
+        f"Test {metric.name} of every run",
+        f"A dot per seed; diamond and bar: mean and its 95 % interval. {_sentence(metric.better)}"
+        f"{_limits(evaluation)}",
+        f"Test {metric.name} of every run by scheduler. Means: {tests}.",
+    )
 
 
-def _of_schedules(metric: Metric) -> dict[str, Caption]:
-    """Figures of the sweep, the plan and the decisions."""
-    return {
-        "sweep": Caption(
-            f"Validation {metric.name} of the sweep{metric.column}",
-            "Mean over seeds at the best validation point; framed: the peak learning rate chosen "
-            "for each scheduler.",
-            f"Mean validation {metric.name} by scheduler and peak learning rate.",
-        ),
-        "plans": Caption(
-            "The plan",
-            "Finalists of the pilots, the plan that LODE's runs begin with, and the best schedule "
-            "of the sweep.",
-            "Learning rates of the plan, the other finalists and the sweep's best schedule over "
-            "training.",
-        ),
-        "expectations": Caption(
-            "What was expected of the plan in force",
-            f"Final validation {metric.name} as predicted at each decision, one line per seed; a "
-            "dot where the plan was changed.",
-            f"Predicted final validation {metric.name} at each decision of each LODE run.",
-        ),
-    }
+def differences(evaluation: Evaluation) -> Caption:
+    name, side = evaluation.metric, "Left" if evaluation.lower else "Right"
+    return Caption(
+        "LODE minus each other",
+        f"Mean paired difference of test {name} and its 95 % interval; filled: told from zero "
+        f"after Holm's adjustment. {side} of zero LODE is better.{_limits(evaluation)}",
+        f"Paired differences of test {name}, LODE minus each other scheduler, with intervals.",
+    )
 
 
-def _trajectory(drawn: TrajectoryEntry, share: int, metric: str) -> Caption:
-    kind = "held out of the fit" if drawn.held_out else "a run of the fit"
-    run = f"{with_peak(drawn.scheduler, drawn.peak_lr)}, seed {drawn.seed}"
-    text = f"{run}, {kind}; the LODE sees the shaded first {share} %."
+def sharpness(evaluation: Evaluation) -> Caption:
+    return Caption(
+        "Sharpness",
+        "Largest eigenvalue of the training loss's Hessian after the last update; a dot per seed, "
+        "diamond: mean, log axis. Lower is flatter, which alone does not make a network better."
+        f"{_limits(evaluation)}",
+        "Sharpness of every run by scheduler.",
+    )
+
+
+def sweep(evaluation: Evaluation) -> Caption:
+    metric = evaluation.shown
+    return Caption(
+        f"Validation {metric.name} of the sweep{metric.column}",
+        "Mean over seeds at the best validation point; framed: the peak learning rate chosen "
+        f"for each scheduler. {_sentence(metric.better)}",
+        f"Mean validation {metric.name} by scheduler and peak learning rate.",
+    )
+
+
+def plans(evaluation: Evaluation) -> Caption:
+    return Caption(
+        "The plan",
+        "Finalists of the pilots (grey), the plan that LODE's runs begin with where one was "
+        "adopted, and by name the best schedule of the sweep.",
+        "Learning rates of the plan, the other finalists and the sweep's best schedule over "
+        "training.",
+    )
+
+
+def expectations(evaluation: Evaluation) -> Caption:
+    name = evaluation.metric
+    return Caption(
+        "What was expected of the plan in force",
+        f"Final validation {name} as predicted at each decision, one line per seed; a "
+        "dot where the plan was changed.",
+        f"Predicted final validation {name} at each decision of each LODE run.",
+    )
+
+
+def trajectory(evaluation: Evaluation, share: int) -> Caption:
+    """Of the run whose prediction is drawn."""
+    drawn = evaluation.trajectories
+    text = f"The LODE sees the shaded first {share} %."
+    if drawn:
+        kind = "held out of the fit" if drawn.held_out else "a run of the fit"
+        run = f"{with_peak(drawn.scheduler, drawn.peak_lr)}, seed {drawn.seed}"
+        text = f"{run}, {kind}; the LODE sees the shaded first {share} %."
+    name = evaluation.metric
     return Caption(
         f"Predicted from the first {share} %",
         text,
-        f"Observed and predicted training loss, learning rate and validation {metric}. {text}",
+        f"Observed and predicted training loss, learning rate and validation {name}. {text}",
     )
+
+
+def _limits(evaluation: Evaluation, most: int = SHOWN) -> str:
+    """What is not drawn, and what is drawn once for two rows."""
+    shown, order = shown_first(evaluation, most), ranked(evaluation)
+    text = ""
+    if len(shown) < len(order):
+        text += f" Of {len(order)} schedulers the best {most}, and LODE and the best baseline."
+    for rows in together(evaluation).values():
+        if len(rows) > 1:
+            text += f" {named(rows)}: the same runs, drawn once."
+    return text
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."

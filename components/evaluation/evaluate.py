@@ -1,6 +1,7 @@
 """The comparison: histories in, an `Evaluation` out; and what is written of it.
 
-The same input gives the same bytes: nothing here reads a clock or the machine it runs on.
+The same input gives the same bytes: nothing here reads a clock or the machine it runs on; the date
+and the commit that the page names are handed in.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from components.evaluation import figures
 from components.evaluation.accuracy import scheduler_entry
+from components.evaluation.downloads import write_downloads
 from components.evaluation.errors import EvaluationError
+from components.evaluation.figures import Drawn, draw
 from components.evaluation.key_metrics import key_metrics
 from components.evaluation.metric import Metric
 from components.evaluation.notes import notes
@@ -31,7 +34,6 @@ from components.evaluation.results import (
     PilotResult,
     Price,
     Provenance,
-    SchedulerEntry,
     Setup,
     SweepEntry,
     SweptConfiguration,
@@ -45,15 +47,25 @@ from components.evaluation.rows import (
     distinct,
     group_runs,
 )
-from components.evaluation.statistics import PairedDifference, paired_difference
+from components.evaluation.statistics import compare
 from components.evaluation.trajectories import Trajectories
-from components.evaluation.walltime import seconds_per_epoch, total_seconds
+from components.evaluation.walltime import total_seconds
 from components.schedulers.names import FINER_SEARCH, LODE
 from components.storage.files import atomic_path, write_text
 from components.storage.typed import write_sealed
 from components.training.history import History, digest
 
 _TEXTS = ("run_id", "task", "scheduler", "status", "device")
+
+
+@dataclass(frozen=True)
+class Made:
+    """By which command, when, from which code and with which settings; as of `Provenance`."""
+
+    command: str = "make demo"
+    date: str = ""
+    commit: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -69,7 +81,7 @@ def evaluate(
     validation: ValidationSummary | None = None,
     pilots: PilotResult | None = None,
     trajectories: Trajectories | None = None,
-    command: str = "make demo",
+    made: Made = Made(),
 ) -> Evaluation:
     """Compare LODE with the best configuration of every baseline, seed by seed.
 
@@ -79,7 +91,7 @@ def evaluate(
 
     Args:
         task: name in the catalog.
-        seeds: the fresh seeds that every row must have been trained with.
+        seeds: the fresh seeds. A row may lack some: what pairs is compared, and it is said.
         sweep: the histories that the LODE learned from.
         chosen: by row of the table, the LODE's among them, its configuration: scheduler and peak
             lr. Two rows may have the same one and then share its runs.
@@ -87,11 +99,11 @@ def evaluate(
         tuned, finer: the runs that tuned further baselines, and those of the finer search.
         fit: the summary of the LODE's fit. validation, pilots: what came of those steps.
         trajectories: a run of the sweep beside what the LODE predicts of it; None: not drawn.
-        command: what made all this, for the page's last lines.
+        made: by what, from which code and when, for the page's last lines.
 
     Raises:
-        EvaluationError: schedulers or seeds are missing, a run is ambiguous or of another task or
-            length, or the best configuration is no row of the table.
+        EvaluationError: a scheduler has no run, a run is ambiguous or of another task or length,
+            or the best configuration is no row of the table.
     """
     check_task(task, [*sweep, *tuned, *finer, *runs])
     rows = group_runs(runs, chosen, seeds)
@@ -100,10 +112,8 @@ def evaluate(
     best = _best_baseline([*sweep, *tuned], chosen)
     tried = pilots if pilots and pilots.runs else None
     searched = _searched(chosen, sweep, [*sweep, *tuned], finer, tried)
-    reference = seconds_per_epoch(rows[best])
     entries = {
-        row: scheduler_entry(own, reference, _price(own[0], searched[row]))
-        for row, own in rows.items()
+        row: scheduler_entry(own, _price(own[0], searched[row])) for row, own in rows.items()
     }
     metric = Metric.of([*used, *sweep])
     found = Evaluation(
@@ -115,11 +125,11 @@ def evaluate(
         setup=_setup(used[0], seeds),
         best_baseline=best,
         schedulers=entries,
-        comparisons=_comparisons(entries),
+        comparisons=compare({row: entry.test_by_seed for row, entry in entries.items()}),
         sweep=_sweep_entry(sweep, chosen),
         lode=_lode_entry(rows[LODE], fit),
         validation=validation,
-        provenance=_provenance(sweep, used, command),
+        provenance=_provenance(sweep, used, made),
         pilots=tried,
         trajectories=TrajectoryEntry(**trajectories.describe()) if trajectories else None,
     )
@@ -143,17 +153,21 @@ def write_evaluation(
     runs: Sequence[History],
     trajectories: Trajectories | None,
     report_dir: Path,
+    schedules: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write `runs.parquet`, `figures/*.svg`, `index.html`, `metrics.json` and `evaluation.json`
-    to a folder.
+    """Write `runs.parquet`, `figures/*.svg`, `downloads/*`, `index.html`, `metrics.json` and
+    `evaluation.json` to a folder.
 
     Args:
         evaluation: what `evaluate` found. sweep, runs, trajectories: what it was given.
+        schedules: files to take away, text by name; as of `write_downloads`.
     """
     chosen = {row: (e.scheduler, e.peak_lr) for row, e in evaluation.schedulers.items()}
     rows = group_runs(runs, chosen, evaluation.setup.seeds)
     _write_runs(sweep, distinct(rows), report_dir / "runs.parquet")
-    figures.draw(evaluation, rows, trajectories, report_dir / "figures")
+    drawn = Drawn(evaluation, rows, trajectories)
+    draw(drawn, report_dir / "figures", report_dir / "downloads")
+    write_downloads(evaluation, schedules, report_dir / "downloads")
     write_page(evaluation, report_dir)
     # without a seal: only people and `dvc metrics` read it
     write_text(report_dir / "metrics.json", json.dumps(key_metrics(evaluation), indent=1) + "\n")
@@ -204,24 +218,6 @@ def _price(run: History, searched: int) -> Price:
     )
 
 
-def _comparisons(
-    entries: Mapping[str, SchedulerEntry],
-) -> dict[str, dict[str, PairedDifference]]:
-    """Paired differences of every pair of rows, `first − second`, as `{first: {second: …}}`.
-
-    LODE against each baseline is what the comparison is for; the pairs of baselines say which of
-    the table's rows can be told apart.
-    """
-    return {
-        first: {
-            second: paired_difference(one.test_by_seed, other.test_by_seed)
-            for second, other in entries.items()
-            if second != first
-        }
-        for first, one in entries.items()
-    }
-
-
 def _sweep_entry(sweep: Sequence[History], chosen: Mapping[str, Configuration]) -> SweepEntry:
     best = {configuration for row, configuration in chosen.items() if row != FINER_SEARCH}
     return SweepEntry(
@@ -253,13 +249,16 @@ def _lode_entry(runs: Sequence[History], fit: FitSummary | None) -> LodeEntry:
     )
 
 
-def _provenance(sweep: Sequence[History], runs: Sequence[History], command: str) -> Provenance:
+def _provenance(sweep: Sequence[History], runs: Sequence[History], made: Made) -> Provenance:
     versions: dict[str, set[str]] = {}
     for history in runs:
         for name, version in (history.meta.get("versions") or {}).items():
             versions.setdefault(name, set()).add(str(version))
     return Provenance(
-        command=command,
+        command=made.command,
+        date=made.date,
+        commit=made.commit,
+        settings=dict(made.settings),
         devices=sorted({str(h.meta.get("device")) for h in runs}),
         threads=sorted({t for h in runs if (t := h.meta.get("threads")) is not None}),
         versions={name: sorted(found) for name, found in sorted(versions.items())},

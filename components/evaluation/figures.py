@@ -1,140 +1,186 @@
-"""The report's figures, each drawn from histories into one SVG."""
+"""The report's figures, each one entry of `FIGURES`, drawn from histories into one file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from components.evaluation import captions
+from components.evaluation.captions import Caption
+from components.evaluation.curves import curves
 from components.evaluation.drawing import (
-    BLUE,
     COLUMN,
     GREY,
     INK,
     ORANGE,
     RED,
+    SHADE,
     WIDE,
-    Look,
+    End,
+    Files,
     figure,
     legend_above,
     log_scale,
     looks,
+    name_lines,
     percent_of_training,
     progress,
 )
 from components.evaluation.metric import Metric
 from components.evaluation.notation import configuration
-from components.evaluation.result_tables import ranked
+from components.evaluation.order import LINES, SHOWN, shown_first
 from components.evaluation.results import Evaluation, PilotResult
 from components.evaluation.rows import Rows
-from components.evaluation.statistics import paired_difference
+from components.evaluation.shared import named, together
+from components.evaluation.strips import intervals, strips
 from components.evaluation.sweep_figure import sweep_overview
 from components.evaluation.trajectories import Trajectories
 from components.schedulers.names import LODE, label
 from components.training.history import History
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 ACCURACY = Metric()
-# In the report's order, which is the one of the files' names too: DVC and MLflow sort by them.
-NAMES = (
-    "test",
-    "sharpness",
-    "learning_rates",
-    "plans",
-    "train_loss",
-    "val_metric",
-    "expectations",
-    "trajectories_5",
-    "trajectories_50",
-    "sweep",
-)
 
 
-def figure_path(folder: Path, name: str) -> Path:
-    """`<folder>/03-learning-rates.svg` of `learning_rates`."""
-    return folder / f"{NAMES.index(name) + 1:02}-{name.replace('_', '-')}.svg"
+@dataclass(frozen=True)
+class Drawn:
+    """What figures are drawn from: the evaluation, the runs behind each row of its table, and a
+    run's prediction where there is one."""
+
+    evaluation: Evaluation
+    rows: Rows
+    trajectories: Trajectories | None = None
+
+    @property
+    def metric(self) -> Metric:
+        return self.evaluation.shown
+
+    def groups(self, most: int = SHOWN) -> dict[str, tuple[str, ...]]:
+        """The rows that a figure has room for, best first; those of the same runs under one."""
+        same, shown = together(self.evaluation), shown_first(self.evaluation, most)
+        found = {next(one for one in same if row in same[one]): row for row in shown}
+        return {first: same[first] for first in found}
 
 
-def draw(
-    evaluation: Evaluation, rows: Rows, trajectories: Trajectories | None, folder: Path
-) -> None:
-    """Write every figure to its `figure_path`; figures of a former evaluation go.
+@dataclass(frozen=True)
+class FigureEntry:
+    """A figure of the report.
 
-    Args:
-        rows: the runs behind each row of the table.
+    Attributes:
+        name: of its file, after its number. section: of the page.
+        draw: writes it to files; nothing where it has no data.
+        wide: alone on its line.
     """
-    for old in folder.glob("*.svg"):
+
+    name: str
+    section: str
+    draw: Callable[[Drawn, Files], None]
+    caption: Callable[[Evaluation], Caption]
+    wide: bool = False
+
+
+def figure_path(folder: Path, name: str, suffix: str = ".svg") -> Path:
+    """`<folder>/03-learning-rates.svg` of `learning_rates`: in the report's order, by which DVC and
+    MLflow sort them too."""
+    number = [entry.name for entry in FIGURES].index(name) + 1
+    return folder / f"{number:02}-{name.replace('_', '-')}{suffix}"
+
+
+def draw(drawn: Drawn, folder: Path, pngs: Path) -> None:
+    """Write every figure as SVG to its `figure_path` in one folder and as PNG in another; figures
+    of a former evaluation go."""
+    for old in (*folder.glob("*.svg"), *pngs.glob("*.png")):
         old.unlink()
-    best, order, metric = evaluation.best_baseline, ranked(evaluation), evaluation.shown
-    learning_rates(rows, best, figure_path(folder, "learning_rates"))
-    for column in ("train_loss", "val_metric"):
-        curves(rows, column, best, figure_path(folder, column), metric)
-    tests = {row: list(evaluation.schedulers[row].test_by_seed.values()) for row in order}
-    test_metrics(tests, best, figure_path(folder, "test"), metric)
-    sharpness = {row: [run.meta.get("sharpness") for run in rows[row]] for row in order}
-    values = {row: [one["lambda_max"] for one in all_ if one] for row, all_ in sharpness.items()}
-    if any(values.values()):
-        sharpnesses(values, best, figure_path(folder, "sharpness"))
-    if evaluation.pilots:
-        plans(evaluation.pilots, figure_path(folder, "plans"))
-    expectations(rows[LODE], figure_path(folder, "expectations"), metric)
-    sweep_overview(evaluation.sweep.configurations, figure_path(folder, "sweep"), metric)
-    if trajectories:
-        for share, (observed, predicted) in trajectories.predicted.items():
-            path = figure_path(folder, f"trajectories_{share}")
-            trajectory(trajectories.history, predicted, observed, path, metric)
+    for entry in FIGURES:
+        paths = figure_path(folder, entry.name), figure_path(pngs, entry.name, ".png")
+        entry.draw(drawn, paths)
 
 
-def learning_rates(rows: Mapping[str, Sequence[History]], best_baseline: str, path: Path) -> None:
-    """Learning rate over training: every LODE run against the best baseline (paper, Figure 4)."""
-    drawn = (
-        (rows[best_baseline], label(best_baseline), {"color": BLUE, "linewidth": 2.4, "alpha": 1}),
-        (
-            rows[LODE],
-            f"{label(LODE)} ({len(rows[LODE])} runs)",
-            {"color": RED, "linewidth": 0.8, "alpha": 0.85},
-        ),
-    )
+def captioned(evaluation: Evaluation, folder: Path) -> dict[str, Caption]:
+    """By name, the captions of the figures that were drawn into a folder."""
+    return {
+        entry.name: entry.caption(evaluation)
+        for entry in FIGURES
+        if figure_path(folder, entry.name).exists()
+    }
+
+
+def learning_rates(drawn: Drawn, path: Files) -> None:
+    """Learning rate over training: every LODE run against the best baseline (paper, Figure 4);
+    schedules that are equal to the bit are one line."""
+    best, rows = drawn.evaluation.best_baseline, drawn.rows
+    same = together(drawn.evaluation)[LODE]
+    styles = looks([best, LODE])
     with figure(path, WIDE, 3.2) as axes:
-        for runs, name, look in drawn:
-            for i, run in enumerate(runs):
-                shown = name if i == 0 else None
-                axes.plot(progress(run), run.points["lr"], label=shown, **look)
+        ends = []
+        for row in (best, LODE):
+            if row == best and best in same:
+                continue  # LODE's line is its line
+            found, own = _distinct_rates(rows[row]), row == LODE
+            name = named(same) if own else label(best)
+            if own and len(found) > 1:
+                name += f"\n({len(found)} schedules)"
+            for run in found:
+                width = 0.8 if own and len(found) > 1 else 2.0
+                axes.plot(progress(run), run.points["lr"], color=styles[row].color, linewidth=width)
+            if found:
+                last = float(np.median([run.points["lr"].iloc[-1] for run in found]))
+                ends.append(End(last, name, styles[row].color))
         log_scale(axes, 3e-5)
         percent_of_training(axes)
         axes.set_ylabel("learning rate")
-        legend_above(axes)
+        name_lines(axes, ends)
 
 
-def plans(pilots: PilotResult, path: Path) -> None:
+def _distinct_rates(runs: Sequence[History]) -> list[History]:
+    """Of the completed runs, one for each schedule."""
+    return list(
+        {run.points["lr"].to_numpy().tobytes(): run for run in runs if run.completed}.values()
+    )
+
+
+def plans(drawn: Drawn, path: Files) -> None:
     """The finalists of the pilots, the plan and the sweep's best schedule, over training."""
+    if drawn.evaluation.pilots:
+        draw_plans(drawn.evaluation.pilots, path)
+
+
+def draw_plans(pilots: PilotResult, path: Files) -> None:
     with figure(path, WIDE, 3.2) as axes:
+        ends = []
 
-        def plot(plan: Sequence[float], **look: Any) -> None:
-            axes.plot(np.linspace(0, 100, len(plan)), plan, **look)
+        def plot(plan: Sequence[float], name: str, color: str, width: float) -> None:
+            axes.plot(np.linspace(0, 100, len(plan)), plan, color=color, linewidth=width)
+            ends.append(End(plan[-1], name, color))
 
-        for i, finalist in enumerate(pilots.finalists):
-            plot(finalist.plan, color=GREY, linewidth=0.9, label="finalists" if i == 0 else None)
+        others = [one.plan for one in pilots.finalists if one.plan != pilots.plan]
+        for plan in others:
+            plot(plan, "finalists", GREY, 0.9)
+        ends[:] = ends[-1:]  # one name for all of them
         if best := pilots.baseline:
-            name = f"{configuration(best.scheduler, best.peak_lr)}, the sweep's best"
-            plot(best.plan, color=BLUE, linewidth=2.0, label=name)
+            name = configuration(best.scheduler, best.peak_lr)
+            plot(best.plan, name, looks([best.scheduler])[best.scheduler].color, 2.0)
         if pilots.adopted:
-            plot(pilots.plan, color=RED, linewidth=2.0, label="the plan")
+            plot(pilots.plan, "LODE's plan", RED, 2.0)
         percent_of_training(axes)
         axes.set_ylabel("learning rate")
         axes.set_ylim(bottom=0)
-        legend_above(axes)
+        name_lines(axes, ends)
 
 
-def expectations(runs: Sequence[History], path: Path, metric: Metric = ACCURACY) -> None:
+def expectations(drawn: Drawn, path: Files) -> None:
     """What each LODE run's decisions expected of the plan in force; nothing without decisions."""
+    metric = drawn.metric
     told = [
         (history, [d for d in history.meta.get("decisions") or [] if d["predicted"] is not None])
-        for history in runs
+        for history in drawn.rows[LODE]
     ]
     told = [(history, decisions) for history, decisions in told if decisions]
     if not told:
@@ -150,107 +196,65 @@ def expectations(runs: Sequence[History], path: Path, metric: Metric = ACCURACY)
         axes.set_ylabel(metric.axis("predicted final\nvalidation"))
 
 
-def curves(
-    rows: Mapping[str, Sequence[History]],
-    column: str,
-    best_baseline: str,
-    path: Path,
-    shown: Metric = ACCURACY,
-) -> None:
-    """`train_loss` or `val_metric` over training: mean and ± 1 std band per row of the table.
-
-    Of the loss they are taken of its logarithm, as the axis is logarithmic.
-    """
-    styles, metric = looks(list(rows), best_baseline), column == "val_metric"
-    late: list[float] = []
-    with figure(path, COLUMN, 3.4) as axes:
-        for name in sorted(rows, key=lambda row: row != LODE):  # LODE first in the legend
-            completed = [h for h in rows[name] if h.completed]
-            if not completed:
-                continue
-            values = np.stack([h.points[column].to_numpy() for h in completed])
-            band = _band(values, shown if metric else None)
-            _plot_band(axes, name, progress(completed[0]), band, styles[name], best_baseline)
-            late += [*band[0][len(band[0]) // 4 :]]
-        if metric:
-            axes.set_ylabel(shown.axis("validation"))
-            # the first quarter's climb would flatten the differences that matter
-            bottom, top = axes.get_ylim()
-            bottom, top = (
-                (bottom, max(late, default=top))
-                if shown.lower
-                else (min(late, default=bottom), top)
-            )
-            lowest, highest = (0.0, 100.0) if shown.percent else (-np.inf, np.inf)
-            axes.set_ylim(max(lowest, bottom), min(highest, top))
-        else:
-            axes.set_ylabel("training loss")
-            axes.set_yscale("log")
-        percent_of_training(axes)
-        legend_above(axes)
+def over_training(column: str, drawn: Drawn, path: Files) -> None:
+    """`train_loss` or `val_metric` of every row, one line for those of the same runs."""
+    groups = drawn.groups(LINES)
+    rows = {first: drawn.rows[first] for first in groups}
+    names = {first: named(same) for first, same in groups.items()}
+    curves(rows, names, column, path, drawn.metric)
 
 
-def _band(values: np.ndarray, metric: Metric | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Low, mean and high (T,) of values (runs, T); of the logarithm where it is no metric."""
-    # a band of ± 1 std of the logarithm stays positive on a log axis
-    values = metric.factor * values if metric else np.log(np.maximum(values, 1e-12))
-    mean, std = values.mean(axis=0), values.std(axis=0, ddof=1 if len(values) > 1 else 0)
-    if metric:
-        return mean - std, mean, mean + std
-    return np.exp(mean - std), np.exp(mean), np.exp(mean + std)
-
-
-def _plot_band(
-    axes: Axes,
-    name: str,
-    x: np.ndarray,
-    band: tuple[np.ndarray, np.ndarray, np.ndarray],
-    look: Look,
-    best_baseline: str,
-) -> None:
-    low, mean, high = band
-    axes.plot(
-        x,
-        mean,
-        color=look.color,
-        linestyle=look.dash,
-        label=label(name),
-        zorder=3 if name == LODE else 2,
-    )
-    alpha = 0.16 if name in (LODE, best_baseline) else 0.07
-    axes.fill_between(x, low, high, color=look.color, alpha=alpha, linewidth=0)
-
-
-def test_metrics(
-    values: Mapping[str, Sequence[float | None]], best: str, path: Path, metric: Metric = ACCURACY
-) -> None:
-    """Final test metric of every run, with the mean and its 95 % interval; rows as given."""
-    shown = {
-        row: [metric.factor * v for v in found if v is not None] for row, found in values.items()
+def test_metrics(drawn: Drawn, path: Files) -> None:
+    """Final test metric of every run, with the mean and its 95 % interval."""
+    metric, entries = drawn.metric, drawn.evaluation.schedulers
+    values = {
+        first: [metric.factor * v for v in entries[first].test_by_seed.values() if v is not None]
+        for first in drawn.groups()
     }
-    with figure(path, COLUMN, 0.9 + 0.5 * len(shown)) as axes:
-        _strips(axes, shown, looks(list(shown), best))
-        axes.set_xlabel(metric.axis("test"))
+    strips(values, _names(drawn), path, metric.titled("test"))
 
 
-def sharpnesses(values: Mapping[str, Sequence[float]], best: str, path: Path) -> None:
-    """λ_max at the end of every run, with the mean; rows as given.
+def differences(drawn: Drawn, path: Files) -> None:
+    """LODE minus every other row, with its 95 % interval; in the signs of the table."""
+    metric, pairs = drawn.metric, drawn.evaluation.comparisons[LODE]
+    own = together(drawn.evaluation)[LODE]
+    shown = {row: pairs[row] for row in drawn.groups() if row not in own and pairs[row].n}
+    if shown:
+        what = f"LODE minus it, test {metric.name}" + (" (points)" if metric.percent else "")
+        intervals(shown, _names(drawn), path, what, metric.factor)
+
+
+def sharpnesses(drawn: Drawn, path: Files) -> None:
+    """λ_max at the end of every run, with the mean; nothing where none was measured.
 
     A log axis, because schedulers differ by orders of magnitude; an interval of the arithmetic
     mean has no place on it.
     """
-    with figure(path, COLUMN, 0.9 + 0.5 * len(values)) as axes:
-        _strips(axes, values, looks(list(values), best), interval=False)
-        axes.set_xlabel("sharpness λₘₐₓ at the end")
-        if min(value for found in values.values() for value in found) > 0:
-            axes.set_xscale("log")
+    values = {
+        first: [s["lambda_max"] for run in drawn.rows[first] if (s := run.meta.get("sharpness"))]
+        for first in drawn.groups()
+    }
+    if any(values.values()):
+        what = "sharpness λₘₐₓ at the end"
+        strips(values, _names(drawn), path, what, interval=False, log=True)
+
+
+def swept(drawn: Drawn, path: Files) -> None:
+    sweep_overview(drawn.evaluation.sweep.configurations, path, drawn.metric)
+
+
+def predicted(share: int, drawn: Drawn, path: Files) -> None:
+    """From the first `share` per cent; nothing where there is no prediction."""
+    if drawn.trajectories and share in drawn.trajectories.predicted:
+        observed, values = drawn.trajectories.predicted[share]
+        trajectory(drawn.trajectories.history, values, observed, path, drawn.metric)
 
 
 def trajectory(
     history: History,
     predicted: np.ndarray,
     observed: int,
-    path: Path,
+    path: Files,
     shown: Metric = ACCURACY,
 ) -> None:
     """A run as it was and as the LODE predicts it from its first points (paper, Figure 2).
@@ -270,21 +274,22 @@ def trajectory(
         for axes, (column, name, expected) in zip(all_axes, panels, strict=True):
             metric = column == "val_metric"
             truth = (shown.factor if metric else 1) * history.points[column].to_numpy()
-            axes.axvspan(0, x[observed - 1], color="#eceff2", linewidth=0)
-            axes.plot(x, truth, color=INK, linewidth=1.6, label="observed")
-            axes.plot(x, expected, linewidth=1.6, label="LODE's prediction", **dashed)
+            axes.axvspan(0, x[observed - 1], color=SHADE, linewidth=0)
+            axes.plot(x, truth, color=INK, linewidth=1.6)
+            axes.plot(x, expected, linewidth=1.6, **dashed)
             if not metric:
                 log_scale(axes, 1e-5)
             axes.set_ylabel(name)
         percent_of_training(all_axes[-1])
-        legend_above(all_axes[0])
+        ends = [End(truth[-1], "observed", INK), End(float(expected[-1]), "predicted", ORANGE)]
+        name_lines(all_axes[-1], ends)
 
 
 def histories_over_training(histories: Sequence[History], path: Path) -> None:
     """Train loss, validation metric and learning rate of a few runs, one above the other."""
     panels = (
         ("train_loss", "training loss", "log"),
-        ("val_metric", "validation metric", None),
+        ("val_metric", f"validation {Metric.of(histories).name}", None),
         ("lr", "learning rate", "log"),
     )
     with figure(path, WIDE, 6.0, nrows=3, sharex=True) as all_axes:
@@ -300,26 +305,29 @@ def histories_over_training(histories: Sequence[History], path: Path) -> None:
         legend_above(all_axes[0])
 
 
-def _strips(
-    axes: Axes,
-    values: Mapping[str, Sequence[float]],
-    styles: Mapping[str, Look],
-    interval: bool = True,
-) -> None:
-    """A row per scheduler, the first on top: its values as dots, mean and 95 % interval below."""
-    names = list(values)
-    for row, name in enumerate(names):
-        found, color = np.asarray(values[name], float), styles[name].color
-        # a fixed zigzag keeps equal values apart, without chance
-        heights = row - 0.14 - 0.09 * (np.arange(len(found)) % 3)
-        axes.plot(found, heights, "o", color=color, markersize=4, alpha=0.5, markeredgewidth=0)
-        # the interval of a mean is that of the difference to zero
-        mean = paired_difference(dict(enumerate(found)), dict.fromkeys(range(len(found)), 0.0))
-        if mean.mean is None:
-            continue
-        if interval and mean.low is not None and mean.high is not None:
-            axes.plot([mean.low, mean.high], [row + 0.12] * 2, color=color, linewidth=2.2)
-        axes.plot(mean.mean, row + 0.12, "D", color=color, markersize=6.5, markeredgecolor="white")
-    axes.set_yticks(range(len(names)), [label(name) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.6)
-    axes.grid(axis="y", visible=False)
+def _names(drawn: Drawn) -> dict[str, str]:
+    return {first: named(same) for first, same in drawn.groups().items()}
+
+
+# In the report's order, which is the one of the files' names too. Another figure is an entry.
+FIGURES = (
+    FigureEntry("test", "results", test_metrics, captions.test),
+    FigureEntry("differences", "results", differences, captions.differences),
+    FigureEntry("sharpness", "results", sharpnesses, captions.sharpness),
+    FigureEntry("learning_rates", "schedules", learning_rates, captions.learning_rates, wide=True),
+    FigureEntry("plans", "schedules", plans, captions.plans, wide=True),
+    FigureEntry(
+        "train_loss", "training", partial(over_training, "train_loss"), captions.train_loss
+    ),
+    FigureEntry(
+        "val_metric", "training", partial(over_training, "val_metric"), captions.val_metric
+    ),
+    FigureEntry("expectations", "lode", expectations, captions.expectations, wide=True),
+    FigureEntry(
+        "trajectories_5", "lode", partial(predicted, 5), partial(captions.trajectory, share=5)
+    ),
+    FigureEntry(
+        "trajectories_50", "lode", partial(predicted, 50), partial(captions.trajectory, share=50)
+    ),
+    FigureEntry("sweep", "sweep", swept, captions.sweep, wide=True),
+)

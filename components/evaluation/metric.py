@@ -80,7 +80,11 @@ class Metric:
 
     def axis(self, what: str) -> str:
         """`validation accuracy (%)`, for Matplotlib, to which a dollar would begin a formula."""
-        return f"{what} {self.name}{self.column}".replace("$", r"\$")
+        return self.titled(what).replace("$", r"\$")
+
+    def titled(self, what: str) -> str:
+        """`validation accuracy (%)`."""
+        return f"{what} {self.name}{self.column}"
 
     def value(self, value: float, digits: int = 2) -> str:
         """`93.24`, `−0.01234`; `digits` are those of per cent."""

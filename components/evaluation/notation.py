@@ -39,9 +39,8 @@ def interval(pair: PairedDifference) -> str:
     return f"{signed(pair.low)} to {signed(pair.high)}"
 
 
-def p_value(pair: PairedDifference) -> str:
+def p_value(p: float | None) -> str:
     """`0.012`, `< 0.001`, or a dash."""
-    p = pair.p_value
     if p is None:
         return NONE
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from components.evaluation.metric import Metric
 from components.evaluation.notation import configuration
 from components.evaluation.results import Evaluation, SchedulerEntry
+from components.evaluation.shared import finer_search_shares, same_runs
 from components.schedulers.names import FINER_SEARCH, LODE, label
 
 # A mean that falls by more than this from best to last point is no noise of the best point.
@@ -20,7 +21,12 @@ def notes(evaluation: Evaluation) -> list[str]:
     shared = finer_search_shares(evaluation)
     if shared:
         del entries[FINER_SEARCH]  # what is to be said of its runs is said of the other row
-    found = [*_kept(entries), *_diverged(entries), *_collapsed(entries, evaluation.shown)]
+    found = [
+        *_kept(entries),
+        *_lacking(entries, len(evaluation.setup.seeds)),
+        *_diverged(entries),
+        *_collapsed(entries, evaluation.shown),
+    ]
     if shared:
         entry = evaluation.schedulers[shared]
         found.append(
@@ -43,24 +49,10 @@ def notes(evaluation: Evaluation) -> list[str]:
     return found
 
 
-def finer_search_shares(evaluation: Evaluation) -> str | None:
-    """The row whose runs the finer search's are too, as it chose that configuration."""
-    entries = evaluation.schedulers
-    if FINER_SEARCH not in entries:
-        return None
-    own = entries[FINER_SEARCH]
-    same = (
-        row
-        for row, entry in entries.items()
-        if row != FINER_SEARCH and (entry.scheduler, entry.peak_lr) == (own.scheduler, own.peak_lr)
-    )
-    return next(same, None)
-
-
 def _kept(entries: dict[str, SchedulerEntry]) -> Iterator[str]:
     """Where LODE changed nothing."""
     for row, entry in entries.items():
-        if row == LODE or entry.peak_lr is None or not _same_runs(entry, entries[LODE]):
+        if row == LODE or entry.peak_lr is None or not same_runs(entry, entries[LODE]):
             continue
         name, peak = label(entry.scheduler), f"(peak lr {entry.peak_lr:g})"
         if row == FINER_SEARCH:
@@ -74,12 +66,21 @@ def _kept(entries: dict[str, SchedulerEntry]) -> Iterator[str]:
         )
 
 
+def _lacking(entries: dict[str, SchedulerEntry], seeds: int) -> Iterator[str]:
+    for row, entry in entries.items():
+        if (n := len(entry.test_by_seed)) < seeds:
+            yield (
+                f"{label(row)} was trained on {n} of the {seeds} seeds: its mean is over these, "
+                "and its comparisons are over the seeds that both rows have."
+            )
+
+
 def _diverged(entries: dict[str, SchedulerEntry]) -> Iterator[str]:
     for row, entry in entries.items():
         if entry.diverged:
             yield (
-                f"{entry.diverged} of {len(entry.test_by_seed)} {label(row)} runs diverged; they "
-                "have no test result, so its mean is over the others and its comparisons leave "
+                f"{entry.diverged} of {len(entry.test_by_seed)} {label(row)} runs diverged or have "
+                "no finite test metric, so its mean is over the others and its comparisons leave "
                 "those seeds out."
             )
 
@@ -96,10 +97,3 @@ def _collapsed(entries: dict[str, SchedulerEntry], metric: Metric) -> Iterator[s
                 f"The {label(row)} runs end at {low} validation {metric.name}, far below the "
                 f"{high} of their best points, whose weights the table reports."
             )
-
-
-def _same_runs(one: SchedulerEntry, other: SchedulerEntry) -> bool:
-    """Equal to the last bit, in validation too: a test set of few samples has equals by chance."""
-    completed = one.validation.mean is not None  # two that always diverged have nothing in common
-    same = one.test_by_seed == other.test_by_seed and one.validation == other.validation
-    return completed and same

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
+from components.evaluation.decision import decide
+from components.evaluation.notation import count
+from components.evaluation.order import ranked
+from components.evaluation.page import environment
 from components.evaluation.results import Evaluation
 from components.evaluation.tables import Table
-from components.schedulers.names import ROWS, label
+from components.schedulers.names import LABELS, LODE, ROWS, label
+from components.storage.files import write_text
 
 NOT_RUN = "not run"
 # The paper's columns first, in its order; what else was evaluated follows.
@@ -68,3 +75,87 @@ def _cell(evaluation: Evaluation | None, row: str) -> str:
     if entry.test.mean is None:
         return "diverged"
     return evaluation.shown.spread(entry.test, digits=1) if evaluation else NOT_RUN
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Of the page's table: what a scheduler reached on a task; `best`: nothing has a better mean
+    there, `level`: that cannot be told from the best."""
+
+    text: str
+    best: bool = False
+    level: bool = False
+
+    @property
+    def missing(self) -> bool:
+        return self.text == NOT_RUN
+
+
+@dataclass(frozen=True)
+class TaskBlock:
+    """What the page says of a task: where its report is, what to use and why, how it was
+    measured."""
+
+    title: str
+    link: str
+    why: str
+    use: str
+    gain: str
+    measured: str
+
+
+def write_overview(
+    evaluations: Mapping[str, Evaluation], unread: Mapping[str, str], path: Path
+) -> None:
+    """The page over all tasks, whose reports lie in folders of their names beside it.
+
+    Args:
+        evaluations: by task. unread: by task, why its evaluation cannot be shown.
+    """
+    # what is there first: a phone's width ends after two columns
+    tasks = [*evaluations, *(task for task in COLUMNS if task not in evaluations)]
+    names = sorted(_rows(evaluations), key=lambda row: (row != LODE, row not in LABELS))
+    rows = [
+        (label(row), row == LODE, [_judged(evaluations.get(task), row) for task in tasks])
+        for row in names
+    ]
+    text = (
+        environment()
+        .get_template("overview.html")
+        .render(
+            columns=[
+                (_title(task, evaluations.get(task)), task in evaluations, task) for task in tasks
+            ],
+            rows=rows,
+            seeds=[str(len(evaluations[t].setup.seeds)) if t in evaluations else "" for t in tasks],
+            blocks=[_block(task, one) for task, one in evaluations.items()],
+            missing=[COLUMNS[task] for task in COLUMNS if task not in evaluations],
+            unread=unread,
+        )
+    )
+    write_text(path, text)
+
+
+def _judged(evaluation: Evaluation | None, row: str) -> Cell:
+    text = _cell(evaluation, row)
+    if evaluation is None or row not in evaluation.schedulers or text == "diverged":
+        return Cell(text)
+    best = ranked(evaluation)[0]
+    if row == best:
+        return Cell(text, best=True)
+    pair = evaluation.comparisons[best][row]
+    return Cell(text, level=pair.p_adjusted is not None and not pair.significant)
+
+
+def _block(task: str, evaluation: Evaluation) -> TaskBlock:
+    decision, about = decide(evaluation), evaluation.setup
+    date = evaluation.provenance.date
+    measured = f"{about.updates:,} updates, {count(len(about.seeds), 'fresh seed')}"
+    return TaskBlock(
+        title=_title(task, evaluation),
+        link=f"{task}/index.html",
+        why=decision.choice.why,
+        use=decision.use,
+        gain=decision.gain,
+        measured=measured + (f", {date} UTC" if date else ""),
+    )

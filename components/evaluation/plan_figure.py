@@ -13,9 +13,11 @@ from components.evaluation.drawing import (
     GREY,
     RED,
     WIDE,
+    End,
     figure,
     legend_above,
     log_scale,
+    name_lines,
     percent_of_training,
     progress,
 )
@@ -43,13 +45,14 @@ def plan_figure(rates: Pairs, compared: Pairs, named: str, path: Path) -> None:
             none, which is called `named`.
     """
     with figure(path, WIDE, 3.2) as axes:
+        ends = []
         if compared:
             shares, lrs = np.array(compared).T
-            axes.plot(
-                100 * shares, lrs, "--", color=BLUE, label=_plain(f"{named}, the sweep's best")
-            )
+            axes.plot(100 * shares, lrs, "--", color=BLUE)
+            ends.append(End(float(lrs[-1]), f"{named},\nthe sweep's best", BLUE))
         shares, lrs = np.array(rates).T
-        axes.plot(100 * shares, lrs, color=RED, linewidth=2.0, label="the plan")
+        axes.plot(100 * shares, lrs, color=RED, linewidth=2.0)
+        ends.append(End(float(lrs[-1]), "the plan", RED))
         top = int(lrs.argmax())
         axes.plot(100 * shares[top], lrs[top], "o", color=RED, markersize=5)
         said = f"peak {lrs[top]:.3g} at {100 * shares[top]:.0f} %"
@@ -59,7 +62,7 @@ def plan_figure(rates: Pairs, compared: Pairs, named: str, path: Path) -> None:
         percent_of_training(axes)
         axes.set_ylabel("learning rate")
         axes.set_ylim(bottom=0)
-        legend_above(axes)
+        name_lines(axes, ends)
 
 
 def decisions_figure(
@@ -92,8 +95,3 @@ def decisions_figure(
         gains.set_ylabel(f"expected gain\n± error{unit}")
         legend_above(rates)
         percent_of_training(gains)
-
-
-def _plain(text: str) -> str:
-    """As Matplotlib shows it: a dollar would begin a formula."""
-    return text.replace("$", r"\$")

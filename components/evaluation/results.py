@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from components.evaluation.metric import Metric
 from components.evaluation.ranking import Configuration
-from components.evaluation.statistics import PairedDifference, Summary
+from components.evaluation.statistics import Comparison, Summary
 
-SCHEMA_VERSION = 4  # of evaluation.json; raised when the report needs what older files lack
+SCHEMA_VERSION = 5  # of evaluation.json; raised when the report needs what older files lack
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class SchedulerEntry:
         scheduler, peak_lr: the configuration behind the row. `scheduler` is the row's name, but for
             a finer search: there it is what the search found best. `peak_lr` is None where there is
             none (LODE, PBT).
-        test_by_seed: test metric at the best validation point; None where the run diverged.
+        test_by_seed: test metric at the best validation point; None where the run has no result,
+            since it diverged or its metric is not finite.
         test, validation: mean ± std over the completed runs, at the best validation point.
         final_validation: the validation metric of the same runs at their last point.
         sharpness: λ_max at the end of the completed runs; `sharpness_residual`: the largest
             residual of the eigenpairs.
-        seconds_per_epoch: over the completed runs; `relative_cost`: in multiples of the best
-            baseline's.
+        seconds_per_epoch: over the completed runs.
         diverged: number of runs without a result.
     """
 
@@ -71,7 +71,6 @@ class SchedulerEntry:
     sharpness_residual: float | None
     seconds_per_epoch: Summary
     diverged: int
-    relative_cost: float | None
     price: Price
 
 
@@ -265,7 +264,13 @@ class TrajectoryEntry:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What made this: the command, where the runs ran and with what, digests of the histories."""
+    """What made this: the command, where the runs ran and with what, digests of the histories.
+
+    Attributes:
+        date: of the evaluation, UTC, `2026-11-28 09:12`. commit: the code's, `-dirty` with changes
+            that are not committed. Both are empty where whoever evaluated did not say.
+        settings: what the comparison depends on, by key of params.yaml, as JSON.
+    """
 
     command: str
     devices: list[str]
@@ -273,6 +278,9 @@ class Provenance:
     versions: dict[str, list[str]]
     sweep_digest: str
     runs_digest: str
+    date: str = ""
+    commit: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -285,7 +293,7 @@ class Evaluation:
         best_baseline: the row, finer search aside, whose configuration validated best.
         schedulers: by row, the LODE last.
         comparisons: paired differences of the test metric, `first - second`, by first and second
-            row.
+            row; adjusted p-values are for all comparisons of the first.
         pilots, validation, trajectories: None where there were none.
         notes: what a reader must know before believing the table.
     """
@@ -296,7 +304,7 @@ class Evaluation:
     setup: Setup
     best_baseline: str
     schedulers: dict[str, SchedulerEntry]
-    comparisons: dict[str, dict[str, PairedDifference]]
+    comparisons: dict[str, dict[str, Comparison]]
     sweep: SweepEntry
     lode: LodeEntry
     validation: ValidationSummary | None

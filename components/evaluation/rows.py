@@ -18,24 +18,27 @@ def group_runs(
     """The runs of each row's configuration, by seed; rows by name, the LODE last.
 
     Two rows of one configuration share its runs. Runs of other configurations or seeds, those of
-    former settings, are left out.
+    former settings, are left out. A row may lack some of the seeds, not all of them.
 
     Raises:
-        EvaluationError: there is no run, one is missing, or one is there twice.
+        EvaluationError: a row has no run, or one is there twice.
     """
     if not runs:
         raise EvaluationError("no runs on the fresh seeds; run `lode train` first")
     wanted = sorted(set(seeds))
     found = _found(runs, set(chosen.values()), set(wanted))
+    trained = {configuration for configuration, _ in found}
     missing = [
-        _missing(configuration, absent, runs, chosen.values())
+        _missing(configuration, wanted, runs, chosen.values())
         for configuration in dict.fromkeys(chosen.values())
-        if (absent := [seed for seed in wanted if (configuration, seed) not in found])
+        if configuration not in trained
     ]
     if missing:
         raise EvaluationError(f"the comparison lacks {'; '.join(missing)}; run `lode train`")
     names = sorted(chosen, key=lambda name: (name == LODE, name))
-    return {name: [found[chosen[name], seed] for seed in wanted] for name in names}
+    return {
+        name: [run for seed in wanted if (run := found.get((chosen[name], seed)))] for name in names
+    }
 
 
 def distinct(rows: Rows) -> list[History]:
@@ -88,7 +91,11 @@ def _missing(
     runs: Sequence[History],
     chosen: Collection[Configuration],
 ) -> str:
-    """`onecycle 0.05 seeds 101, 102`, and at which peaks nobody chose it was trained."""
+    """`onecycle 0.05 seeds 101, 102`, and at which peaks nobody chose it was trained.
+
+    Args:
+        absent: the seeds, none of which it was trained with.
+    """
     scheduler, peak_lr = configuration
     peak = "" if peak_lr is None else f" {peak_lr:g}"
     text = f"{scheduler}{peak} seeds {', '.join(map(str, absent))}"

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from components.evaluation.notation import MINUS, NONE
+
 _GAP = "  "
+_SPREAD, _REACH = " ± ", " to "  # between two numbers of one cell
+_TO_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "≈": r"$\approx$",
+    "λₘₐₓ": r"$\lambda_{\max}$",
+    "²": "$^2$",
+}
+_LATEX = re.compile("|".join(map(re.escape, sorted(_TO_LATEX, key=len, reverse=True))))
 
 
 @dataclass(frozen=True)
@@ -57,6 +78,31 @@ class Table:
         lines = [[_escaped(cell) for cell in line] for line in (self.columns, *self.rows)]
         return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], dashes, *lines[1:]))
 
+    def csv(self) -> str:
+        """For programs: two numbers of one cell, `93.24 ± 0.12` or `−0.01 to +0.25`, are two
+        columns; a minus is a hyphen, a dash an empty cell."""
+        columns = [_separated(list(column)) for column in zip(*self.rows, strict=True)]
+        columns = columns or [[] for _ in self.columns]
+        names = [
+            name
+            for of, column in zip(self.columns, columns, strict=True)
+            for name in _names(of, column)
+        ]
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        rows = zip(*columns, strict=True)
+        writer.writerows([cell for cells in row for cell in cells] for row in rows)
+        return text.getvalue()
+
+    def latex(self) -> str:
+        """A `tabular` that needs no package; aligned like `text`."""
+        lines = [[_latex(cell) for cell in line] for line in (self.columns, *self.rows)]
+        head, *body = (" & ".join(line) + r" \\" for line in lines)
+        begin = r"\begin{tabular}{l" + "r" * (len(self.columns) - 1) + "}"
+        rows = [r"\hline", head, r"\hline", *body, r"\hline"]
+        return "\n".join([begin, *rows, r"\end{tabular}"]) + "\n"
+
     def records(self) -> list[dict[str, str]]:
         """A row each: column to cell."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
@@ -82,3 +128,25 @@ def _one_line(cell: str) -> str:
 def _escaped(cell: str) -> str:
     """A bar would end the cell, and so would a backslash before the bar that does."""
     return _one_line(cell).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def _separated(column: list[str]) -> list[list[str]]:
+    """The cells of a column, each in as many parts as the one with most."""
+    parts = [re.split(f"{_SPREAD}|(?<=\\d){_REACH}(?=[+{MINUS}\\d])", cell) for cell in column]
+    most = max(map(len, parts), default=1)
+    return [[_plain(part) for part in one] + [""] * (most - len(one)) for one in parts]
+
+
+def _names(column: str, cells: list[list[str]]) -> list[str]:
+    """Of a column's parts: `Test (%)` and `Test (%) ±`; `95 % interval` and `95 % interval to`."""
+    parts = max(map(len, cells), default=1)
+    second = "to" if "interval" in column else "±"
+    return [column, *[f"{column} {second}"] * (parts - 1)]
+
+
+def _plain(cell: str) -> str:
+    return "" if cell == NONE else cell.replace(MINUS, "-")
+
+
+def _latex(cell: str) -> str:
+    return _LATEX.sub(lambda found: _TO_LATEX[found[0]], _one_line(cell))

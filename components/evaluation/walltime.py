@@ -19,10 +19,3 @@ def seconds_per_epoch(histories: Sequence[History]) -> Summary:
 def total_seconds(histories: Sequence[History]) -> float:
     """Training seconds of all runs together, i.e. on one worker: what a sweep costs."""
     return float(sum(h.points["elapsed_s"].iloc[-1] for h in histories if len(h.points)))
-
-
-def relative_cost(summary: Summary, reference: Summary) -> float | None:
-    """Seconds per epoch in multiples of a reference's; None where one was not measured."""
-    if summary.mean is None or not reference.mean:
-        return None
-    return summary.mean / reference.mean

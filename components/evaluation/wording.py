@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from components.evaluation.metric import Metric
 from components.evaluation.notation import (
-    NONE,
     configuration,
     count,
     duration,
-    p_value,
     place,
     seeds,
-    with_peak,
 )
 from components.evaluation.results import Evaluation, FitSummary, PilotResult, RankEntry
-from components.evaluation.statistics import PairedDifference
-from components.schedulers.names import FINER_SEARCH, LODE
-
-
-def headline(evaluation: Evaluation) -> str:
-    """The result in one sentence."""
-    best = evaluation.best_baseline
-    entry, reference = evaluation.schedulers[LODE], evaluation.schedulers[best]
-    name = with_peak(reference.scheduler, reference.peak_lr)
-    difference = evaluation.comparisons[LODE][best]
-    if difference.mean is None:
-        return f"LODE and {name} have no seed in common that both completed: no comparison."
-    metric = evaluation.shown
-    means = f"{metric.mean(entry.test)} against {metric.mean(reference.test)}{metric.unit}"
-    means += f" test {metric.name}"
-    evidence = f"{_evidence(difference, metric)}, n = {difference.n} seeds"
-    decided = verdict(evaluation)
-    if decided == "undecided":
-        return (
-            f"LODE and {name}, the best baseline on validation, cannot be told apart: "
-            f"{means}; difference {metric.difference(difference.mean)}{metric.points} ({evidence})."
-        )
-    side = "above" if decided == "better" else "below"
-    size = metric.size(difference.mean) + metric.points
-    return f"LODE ends {size} {side} {name}, the best baseline on validation: {means} ({evidence})."
-
-
-def verdict(evaluation: Evaluation) -> str:
-    """`better`, `worse` or `undecided`: LODE against the best baseline, at the 5 % level."""
-    difference = evaluation.comparisons[LODE][evaluation.best_baseline]
-    if difference.mean is None or not difference.significant:
-        return "undecided"
-    return "better" if difference.mean > 0 else "worse"
-
-
-def _evidence(pair: PairedDifference, metric: Metric) -> str:
-    """`95 % interval −0.01 to +0.25, p = 0.06`."""
-    reach, p = metric.interval(pair), p_value(pair)
-    shown = "no interval" if reach == NONE else f"95 % interval {reach}"
-    if p == NONE:
-        return f"{shown}, no p-value"
-    return f"{shown}, p {p}" if p.startswith("<") else f"{shown}, p = {p}"
+from components.schedulers.names import FINER_SEARCH
 
 
 def setup(evaluation: Evaluation) -> str:
     about, sweep = evaluation.setup, evaluation.sweep
     samples = about.train_samples
     return (
-        f"{len(about.seeds)} fresh seeds per scheduler, {about.updates:,} updates and "
+        f"{count(len(about.seeds), 'fresh seed')} per scheduler, {about.updates:,} updates and "
         f"{about.points} log points per run"
         + (f", {samples:,} training samples" if samples else "")
         + f", on {', '.join(evaluation.provenance.devices)}. The LODE learned from a sweep "
@@ -85,15 +39,6 @@ def finer_search(evaluation: Evaluation) -> list[str]:
         f"Finer search, the honest opponent, spent {spent} on the sweep's two best schedules at "
         f"finer peaks and chose {configuration(entry.scheduler, entry.peak_lr)}."
     ]
-
-
-def bold(alike: Sequence[str]) -> str:
-    """What bold in the result table means, given the rows in bold."""
-    if not alike:
-        return "No row is in bold: the paired test does not single out a best scheduler."
-    if len(alike) == 1:
-        return "Bold: better than every other scheduler (paired t test, p < 0.05)."
-    return "Bold: the best mean and those the paired t test cannot tell from it (p ≥ 0.05)."
 
 
 def lode(evaluation: Evaluation) -> list[str]:
@@ -146,11 +91,12 @@ def pilots(
     if found.baseline:
         name = configuration(found.baseline.scheduler, found.baseline.peak_lr)
     cost = (
-        f"{found.runs} pilots tried schedules before the fit: {budget.get('finer', 0)} of the "
-        f"sweep's at peaks between its grid's, {budget.get('explore', 0)} of random shape, 2 × "
-        f"{budget.get('propose', 0)} proposed by LODE and judge, the others to choose and confirm "
-        f"a finalist. They took {duration(found.seconds)} of training, the sweep "
-        f"{duration(sweep_seconds)}."
+        f"Before the fit, {found.runs} pilots (runs under schedules that nobody had tried): "
+        f"{budget.get('finer', 0)} of the sweep's at peaks between its grid's, "
+        f"{budget.get('explore', 0)} of random shape, 2 × {budget.get('propose', 0)} proposed by "
+        "the LODE and valued by the judge (latent ODEs that say what a given schedule would do), "
+        "the others to choose a finalist (one of the best few) and to confirm it. They took "
+        f"{duration(found.seconds)} of training, the sweep {duration(sweep_seconds)}."
     )
     if gain.mean is None or gain.error is None:
         return [cost, f"The finalist diverged, so LODE's runs begin with {name}."]
@@ -196,6 +142,8 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
     threads = "/".join(map(str, about.threads))
     own, swept = seeds(evaluation.setup.seeds), seeds(evaluation.sweep.seeds)
     lines = [
+        ("Date", about.date and f"{about.date} UTC"),
+        ("Code", about.commit),
         ("Command", about.command),
         ("Seeds", f"evaluation {own}; sweep {swept}"),
         (
@@ -206,6 +154,28 @@ def provenance(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Sweep", about.sweep_digest),
         ("Runs", about.runs_digest),
         ("LODE", evaluation.lode.digest),
-        ("Data", "evaluation.json, runs.parquet and figures/ beside this page"),
+        ("Data", "evaluation.json, runs.parquet, figures/ and downloads/ beside this page"),
     ]
     return [(name, value) for name, value in lines if value]
+
+
+# What a reader meets on the page, and nowhere else.
+WORDS = (
+    ("Scheduler", "a way of setting the learning rate; a schedule is its rates over a whole run."),
+    ("Sweep", "the runs over schedulers, peak learning rates and seeds that the LODE learns from."),
+    ("LODE", "the latent ODE fitted on these runs; a LODE run asks it for its next rates."),
+    ("Judge", "latent ODEs driven by the learning rate: what would a given schedule do?"),
+    ("Pilot", "a run that tries a schedule nobody has tried, before the LODE is fitted for good."),
+    ("Finalist", "one of the pilots' best few schedules; one is confirmed on seeds of its own."),
+    ("Plan", "the schedule that LODE's runs begin with; they leave it for a judged gain only."),
+    (
+        "Finer search",
+        "the opponent: the sweep's best families at finer peaks, for as many runs as the pilots.",
+    ),
+    ("Best baseline", "the row, finer search aside, whose configuration validated best."),
+    ("Fresh seeds", "seeds that nothing was chosen by: neither peak, nor plan, nor LODE."),
+    (
+        "Sharpness",
+        "the largest eigenvalue of the training loss's Hessian; lower is flatter.",
+    ),
+)

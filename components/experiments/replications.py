@@ -26,7 +26,7 @@ from components.experiments.command import (
     evaluation_of,
 )
 from components.experiments.differences import Differences, above_zero, minus, sweeps_best, text
-from components.schedulers.names import FINER_SEARCH, LODE
+from components.schedulers.names import FINER_SEARCH
 
 COLUMNS = (
     "sweep seeds",
@@ -137,8 +137,12 @@ def _has_finer(evaluation: Evaluation) -> bool:
 
 def _sweep(folder: str, evaluation: Evaluation) -> list[str]:
     """The row of one replication."""
-    row, pairs = sweeps_best(evaluation, folder), evaluation.comparisons[LODE]
+    row = sweeps_best(evaluation, folder)
     best, finer = evaluation.schedulers[row], evaluation.schedulers.get(FINER_SEARCH)
+    # the two comparisons that were planned, each for itself
+    pairs = {
+        one: above_zero(minus(evaluation, one)) for one in (row, *([FINER_SEARCH] if finer else []))
+    }
     compared = [pairs[row]] + ([pairs[FINER_SEARCH]] if finer else [])
     against = text(pairs[FINER_SEARCH], evaluation.shown) if finer else NOT_RUN
     if finer and (finer.scheduler, finer.peak_lr) == (best.scheduler, best.peak_lr):

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
+from components.evaluation.order import ranked
 from components.evaluation.result_tables import (
+    COST,
     PEAK,
     SCHEDULER,
-    SEARCH,
     SHARPNESS,
-    ranked,
     result_table,
     test_column,
 )
@@ -24,7 +24,7 @@ from components.schedulers.names import LODE
 FIRST = {SCHEDULER: "scheduler", PEAK: "peak lr"}
 LAST = {
     SHARPNESS: "λ_max",
-    SEARCH: "search (runs)",
+    COST: "search (runs)",
 }
 DIFFERENCE = "LODE minus it"
 
@@ -45,7 +45,7 @@ def main(params: Path) -> None:
 
     Prints a Markdown table: test metric (mean ± standard deviation over the fresh seeds), λ_max,
     the runs its configuration was chosen by, and LODE minus it with the paired 95 % interval, bold
-    where that excludes 0.
+    where the t test's p-value, adjusted for the number of rows (Holm), is below 0.05.
 
     \b
     .venv/bin/python -m components.experiments.schedulers_table --params params.yaml

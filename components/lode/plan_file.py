@@ -134,6 +134,12 @@ def write_plan(plan: Plan, path: Path | str) -> None:
     write_sealed(Path(path), to_json(plan))
 
 
+def to_csv(rates: Pairs) -> str:
+    """A line per pair, under `share_of_training,learning_rate`."""
+    rows = "".join(f"{share!r},{lr!r}\n" for share, lr in rates)
+    return f"share_of_training,learning_rate\n{rows}"
+
+
 def to_json(plan: Plan) -> dict[str, Any]:
     """JSON-able, what people look for first."""
     return {"how_to_read": plan.how_to_read, "version": plan.version, **asdict(plan)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from components.registry.connection import connect
 from components.registry.models import weights_digest
@@ -22,8 +23,10 @@ def log_report(
     tracking_uri: str,
     figures: Mapping[str, float],
     files: Sequence[Path],
+    metrics: Mapping[str, float] = MappingProxyType({}),
 ) -> bool:
-    """Log figures, as metrics and tags, and files to a version's run; again, they are replaced.
+    """Log figures, as metrics and tags, further metrics, and files to a version's run; again, they
+    are replaced.
 
     Returns:
         Whether it was: a version of other weights than those in `lode_dir` gets nothing.
@@ -35,8 +38,9 @@ def log_report(
         found = client.get_model_version(model_name(task), str(version))
         if not found.run_id or found.tags.get("weights_digest") != weights_digest(lode_dir):
             return False
-        for name, value in figures.items():
+        for name, value in {**metrics, **figures}.items():
             client.log_metric(found.run_id, name, value)
+        for name, value in figures.items():
             client.set_model_version_tag(found.name, found.version, name, f"{value:.4f}")
         for path in files:
             if path.is_dir():

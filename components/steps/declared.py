@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, is_dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from components.storage.digests import text_digest
@@ -61,6 +63,17 @@ def values(settings: Settings, keys: tuple[str, ...]) -> dict[str, Any]:
         key: found[key]
         for key in sorted(found)
         if any(_below(key, one) for one in keys) and not any(_below(key, one) for one in ONLY_SPEED)
+    }
+
+
+def spelled(settings: Settings, keys: tuple[str, ...]) -> dict[str, str]:
+    """Key and JSON text of the settings below `keys` that determine a result, as a step sees them
+    that has declared these."""
+    found = _flat({key: _plain(attrgetter(key)(settings)) for key in keys})
+    return {
+        key: json.dumps(value, ensure_ascii=False)
+        for key, value in sorted(found)
+        if not any(_below(key, one) for one in ONLY_SPEED)
     }
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
-from components.evaluation.evaluate import evaluate, write_evaluation
+from components.evaluation.decision import choose
+from components.evaluation.evaluate import Made, evaluate, write_evaluation
+from components.evaluation.key_metrics import key_metrics
 from components.evaluation.results import Evaluation
+from components.lode.names import PLAN
+from components.lode.opening import Opening
+from components.lode.plan_file import pairs_of, read_plan, to_csv
 from components.lode.predictions import predict_held_out
 from components.registry.connection import RegistryError
 from components.registry.report import log_report
@@ -14,9 +20,12 @@ from components.registry.tracking import log_sweep
 from components.runs.comparison import comparison
 from components.runs.job import Job
 from components.runs.progress import progress
+from components.schedulers.names import LODE, PARAMETRIC_SCHEDULERS
 from components.settings import Settings
+from components.steps.declared import spelled
+from components.steps.pipeline import STEPS
 from components.steps.results import read_fit, read_pilots, read_registration, read_validation
-from components.storage.workspace import Workspace, WorkspaceError
+from components.storage.workspace import Workspace, WorkspaceError, git_revision
 from components.training.history import History, HistoryError, read_history
 
 
@@ -46,15 +55,43 @@ def _work(settings: Settings, workspace: Workspace, done: Callable[[str], None])
         validation=read_validation(workspace.validation(task)),
         pilots=pilots if pilots.runs else None,
         trajectories=trajectories,
+        made=_made(settings, workspace),
     )
     done("the figures and the page")
-    write_evaluation(found, sweep, runs, trajectories, workspace.reports(task))
+    schedules = schedules_of(found, workspace)
+    write_evaluation(found, sweep, runs, trajectories, workspace.reports(task), schedules)
     done("logging the runs in MLflow")
     if workspace.registration(task).exists():
         try:
             log_in_registry(settings, workspace, found, runs)
         except RegistryError as error:  # the report is there; it can be logged another time
             warnings.warn(f"the evaluation is not in MLflow: {error}", stacklevel=2)
+
+
+def _made(settings: Settings, workspace: Workspace) -> Made:
+    """What the page says of where it comes from."""
+    return Made(
+        date=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        commit=git_revision(workspace.root).removeprefix("none"),
+        settings=spelled(settings, STEPS["evaluate"].settings),
+    )
+
+
+def schedules_of(found: Evaluation, workspace: Workspace) -> dict[str, str]:
+    """To take away, text by file name: LODE's plan, and what is recommended where that is another
+    schedule whose rates can be stated beforehand."""
+    path = workspace.lode(found.task) / PLAN
+    texts = {
+        "plan.json": path.read_text(encoding="utf-8"),
+        "plan.csv": to_csv(read_plan(path).rates),
+    }
+    row = choose(found).row
+    entry = found.schedulers[row] if row is not None and row != LODE else None
+    if entry and entry.scheduler in PARAMETRIC_SCHEDULERS and entry.peak_lr is not None:
+        opening, about = Opening(schedule=(entry.scheduler, entry.peak_lr)), found.setup
+        rates = opening.rates(about.updates, about.points)
+        texts["schedule.csv"] = to_csv(pairs_of(rates, about.points))
+    return texts
 
 
 def log_in_registry(
@@ -68,14 +105,21 @@ def log_in_registry(
         experiment=f"scheduled-{task}",
         artifact_root=workspace.artifacts,
     )
-    test = found.schedulers["lode"].test.mean
+    test = found.schedulers[LODE].test.mean
     log_report(
         workspace.lode(task),
         task=task,
         version=read_registration(workspace.registration(task)).version,
         tracking_uri=uri,
         figures={} if test is None else {"test_metric": test},
-        files=[workspace.figures(task), workspace.run_table(task), workspace.page(task)],
+        metrics={f"evaluation.{name}": value for name, value in key_metrics(found).items()},
+        files=[
+            workspace.figures(task),
+            workspace.downloads(task),
+            workspace.run_table(task),
+            workspace.evaluation(task),
+            workspace.page(task),
+        ],
     )
 
 

@@ -117,6 +117,10 @@ def _drawn(settings: Settings, workspace: Workspace) -> list[Path]:
     return sorted(workspace.figures(settings.task).glob("*.svg"))
 
 
+def _taken(settings: Settings, workspace: Workspace) -> list[Path]:
+    return sorted(workspace.downloads(settings.task).glob("*.*"))
+
+
 def _documented(settings: Settings, workspace: Workspace) -> list[Path]:
     return [workspace.data_docs(settings.task) / "index.html"]
 
@@ -137,3 +141,4 @@ METRICS = Artifact(Workspace.metrics, "evaluate", "metric")
 RUN_TABLE = Artifact(Workspace.run_table, "evaluate")
 PAGE = Artifact(Workspace.page, "evaluate")
 FIGURES = Artifact(Workspace.figures, "evaluate", "plot", counted=_drawn)
+DOWNLOADS = Artifact(Workspace.downloads, "evaluate", counted=_taken)

@@ -13,6 +13,7 @@ from components.steps.files import (
     ACCEPTED,
     BASELINES,
     DATA_DOCS,
+    DOWNLOADS,
     EVALUATION,
     FIGURES,
     HISTORIES,
@@ -149,7 +150,7 @@ PIPELINE: tuple[Step, ...] = (
         compares=True,
         settings=(*COMPARED, "registry"),
         reads=(HISTORIES, VALIDATION, ACCEPTED, PILOT_SUMMARY, LODE, BASELINES, SCHEDULED),
-        writes=(EVALUATION, METRICS, RUN_TABLE, PAGE, FIGURES),
+        writes=(EVALUATION, METRICS, RUN_TABLE, PAGE, DOWNLOADS, FIGURES),
         size=lambda s: f"{len(s.evaluation.seeds)} seeds",
     ),
 )

@@ -24,7 +24,7 @@ from components.lode.names import CONFIG
 from components.runs.validated import Validated, read_validated
 from components.storage.shown import cut
 from components.storage.typed import DamagedError, parsed, read_sealed
-from components.storage.workspace import WorkspaceError
+from components.storage.workspace import Workspace, WorkspaceError
 
 T = TypeVar("T")
 
@@ -39,6 +39,17 @@ def read_evaluation(path: Path) -> Evaluation:
         if parsed(path.read_bytes()).get("schema") != SCHEMA_VERSION:
             raise DamagedError("written by another version")
         return _typed(Evaluation, read_sealed(path))
+
+
+def read_evaluations(workspace: Workspace) -> tuple[dict[str, Evaluation], dict[str, str]]:
+    """All tasks' there are, by task, and of those that cannot be read why."""
+    found, unread = {}, {}
+    for path in sorted((workspace.root / "reports").glob("*/evaluation.json")):
+        try:
+            found[path.parent.name] = read_evaluation(path)
+        except WorkspaceError as error:
+            unread[path.parent.name] = str(error).replace(f"{workspace.root}/", "")
+    return found, unread
 
 
 def read_pilots(path: Path) -> PilotResult:

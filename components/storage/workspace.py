@@ -154,6 +154,14 @@ class Workspace:
     def figures(self, task: str) -> Path:
         return self.reports(task) / "figures"
 
+    def downloads(self, task: str) -> Path:
+        """What readers of the page take away: schedules, figures as PNG, tables."""
+        return self.reports(task) / "downloads"
+
+    def overview(self) -> Path:
+        """The page over all tasks."""
+        return self.root / "reports" / "index.html"
+
     def data_docs(self, task: str) -> Path:
         """Great Expectations' pages."""
         return self.reports(task) / "data_docs"

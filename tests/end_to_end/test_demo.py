@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from components.evaluation.notation import p_value
+from components.registry.connection import connect
+from components.schedulers.names import label
+from tests.evaluation import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -58,7 +64,7 @@ def test_the_flow_run_shows_result_figures_and_validation(demo: Any) -> None:
     result = text[f"result-{demo.task}"]
     evaluation = json.loads((demo.root / "reports" / demo.task / "evaluation.json").read_text())
     mean = evaluation["schedulers"]["onecycle"]["test"]["mean"]
-    assert f"| OneCycle | 0.01 | {100 * mean:.2f} ± " in result
+    assert f"| OneCycle | {100 * mean:.2f} ± " in result
     for row in ("LODE", "Constant"):
         assert f"| {row} | " in result
     assert "the best baseline" in result and f"reports/{demo.task}/index.html" in result
@@ -66,6 +72,56 @@ def test_the_flow_run_shows_result_figures_and_validation(demo: Any) -> None:
     drawn = list((demo.root / "reports" / demo.task / "figures").glob("*.svg"))
     assert figures.count("](data:image/svg+xml;base64,") == len(drawn) > 5
     assert "4 of 4 runs accepted" in text[f"validation-{demo.task}"]
+
+
+def test_page_terminal_prefect_mlflow_and_file_say_the_same_numbers(demo: Any) -> None:
+    reports = demo.root / "reports" / demo.task
+    found = json.loads((reports / "evaluation.json").read_text())
+    entries = found["schedulers"]
+    expected = {
+        label(row): f"{100 * one['test']['mean']:.2f} ± {100 * one['test']['std']:.2f}"
+        for row, one in entries.items()
+    }
+    p_values = {
+        label(row): p_value(pair["p_adjusted"])
+        for row, pair in found["comparisons"]["lode"].items()
+    }
+    page = (reports / "index.html").read_text(encoding="utf-8")
+    (said,) = query(demo.root, f"select data from artifact where key = 'result-{demo.task}'")
+    markdown = json.loads(said[0])
+    results = shown.of_page(page, "results")
+    assert {row[0]: row[1] for row in results[1:]} == expected
+    assert shown.of_markdown(markdown, "Scheduler") == results
+    terminal = shown.of_terminal(demo.printed, "Scheduler")
+    assert [row[:3] for row in terminal[1:]] == [row[:3] for row in results[1:]]
+    comparisons = shown.of_page(page, "comparisons")
+    assert {row[0].split(" (")[0]: row[3] for row in comparisons[1:]} == p_values
+    assert shown.of_markdown(markdown, "LODE minus") == comparisons
+    logged = logged_in_mlflow(demo)
+    assert logged.metrics["test_metric"] == entries["lode"]["test"]["mean"]
+    gain = found["comparisons"]["lode"][found["best_baseline"]]["mean"]
+    assert logged.metrics["evaluation.gain"] == gain
+    for path in ("index.html", "evaluation.json", "downloads/results.csv", "downloads/results.tex"):
+        assert (logged.artifacts / path).read_bytes() == (reports / path).read_bytes(), path
+    drawn = {path.name for path in (reports / "figures").iterdir()}
+    assert {path.name for path in (logged.artifacts / "figures").iterdir()} == drawn
+    assert json.loads((reports / "metrics.json").read_text())["gain"] == gain, "dvc metrics"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What MLflow has of the version that was evaluated."""
+
+    metrics: dict[str, float]
+    artifacts: Path
+
+
+def logged_in_mlflow(demo: Any) -> Logged:
+    with connect(f"sqlite:///{demo.root}/mlflow.db") as client:
+        version = client.get_model_version(f"lode-{demo.task}", "1")
+        run = client.get_run(version.run_id)
+    folder = Path(run.info.artifact_uri.removeprefix("file://")) / "evaluation"
+    return Logged(run.data.metrics, folder)
 
 
 def test_a_second_time_nothing_is_computed_and_prefect_not_started(demo: Any) -> None:

@@ -67,7 +67,7 @@ def test_metrics_and_plots_show_the_evaluation(made: Any) -> None:
     assert "gain" in numbers and len(numbers) <= 10
     assert all(isinstance(number, int | float) for number in numbers.values())
     plots = made.call("dvc", "plots", "show", "--json").stdout
-    assert f"{reports}/figures/03-learning-rates.svg" in plots
+    assert f"{reports}/figures/04-learning-rates.svg" in plots
 
 
 def test_what_changes_no_code_repeats_nothing(made: Any) -> None:

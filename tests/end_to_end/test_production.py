@@ -193,7 +193,7 @@ def test_the_result_is_read_on_the_page_and_links_to_the_report(
     seen(page, "figures", "Learning rate over training", "Training loss")
     page.goto(link)
     report = page.frame_locator("iframe")
-    report.get_by_text("Learning-rate schedule evaluation").wait_for()
+    report.get_by_text("Which learning-rate schedule?").wait_for()
     assert TASK in report.locator("h1").inner_text()
     seen(page, "mlflow-report", "evaluation/index.html")
 

@@ -60,5 +60,6 @@ def finished(synthetic: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """An evaluation and its report folder, to read only."""
     given, folder = make_given(synthetic), tmp_path_factory.mktemp("finished")
     found = evaluate(**given)
-    write_evaluation(found, given["sweep"], given["runs"], given["trajectories"], folder)
+    plan = {"plan.json": "{}\n", "plan.csv": "share_of_training,learning_rate\n0.0,0.01\n"}
+    write_evaluation(found, given["sweep"], given["runs"], given["trajectories"], folder, plan)
     return found, folder

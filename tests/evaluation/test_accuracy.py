@@ -1,3 +1,4 @@
+import math
 import random
 
 import pytest
@@ -12,7 +13,7 @@ from components.evaluation.ranking import (
 )
 from components.evaluation.results import Price
 from components.evaluation.rows import distinct, group_runs
-from components.evaluation.walltime import relative_cost, seconds_per_epoch, total_seconds
+from components.evaluation.walltime import seconds_per_epoch, total_seconds
 
 
 def test_the_best_mean_over_seeds_is_chosen_per_scheduler(synthetic):
@@ -89,14 +90,21 @@ def test_an_entry_is_of_the_completed_seeds(synthetic):
     runs = [synthetic.history("cosine", 0.01, s, sharpness=True) for s in (105, 100, 101, 104)]
     runs.append(synthetic.history("cosine", 0.01, 103, diverged=True))
     price = Price(search=9, learning=0.0, factor=1.0, note="")
-    cosine = scheduler_entry(runs, seconds_per_epoch(runs), price)
+    cosine = scheduler_entry(runs, price)
     assert (cosine.scheduler, cosine.peak_lr, cosine.price) == ("cosine", 0.01, price)
     assert (cosine.diverged, cosine.test.n, cosine.test_by_seed["103"]) == (1, 4, None)
     assert list(cosine.test_by_seed) == ["100", "101", "103", "104", "105"]
     values = [v for v in cosine.test_by_seed.values() if v is not None]
     assert cosine.test.mean == pytest.approx(sum(values) / 4)
     assert cosine.sharpness.n == 4 and cosine.sharpness_residual == 1e-4
-    assert cosine.relative_cost == 1.0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None])
+def test_a_run_whose_test_metric_is_no_number_has_no_result(synthetic, value):
+    runs = [synthetic.history("cosine", 0.01, seed) for seed in range(3)]
+    runs[1].meta["test_metric"] = value
+    found = scheduler_entry(runs, Price(9, 0.0, 1.0, ""))
+    assert (found.test_by_seed["1"], found.test.n, found.diverged) == (None, 2, 1)
 
 
 def test_each_row_has_the_runs_of_its_configuration(synthetic):
@@ -117,5 +125,3 @@ def test_walltime(synthetic):
     found = seconds_per_epoch(runs)
     assert found.n == 3 and found.mean < 1
     assert total_seconds(runs) == pytest.approx(3 * 2.0 + 0.5)
-    assert relative_cost(found, found) == 1.0
-    assert relative_cost(found, seconds_per_epoch([])) is None

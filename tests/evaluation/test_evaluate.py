@@ -6,9 +6,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from components.evaluation.errors import EvaluationError
-from components.evaluation.evaluate import evaluate, write_evaluation
-from components.evaluation.figures import NAMES, figure_path
+from components.evaluation.evaluate import Made, evaluate, write_evaluation
+from components.evaluation.figures import FIGURES, figure_path
 from components.evaluation.key_metrics import key_metrics
+from components.evaluation.order import ranked
+from components.evaluation.page import write_page
 from components.evaluation.result_tables import result_table
 from components.evaluation.results import (
     SCHEMA_VERSION,
@@ -19,9 +21,11 @@ from components.evaluation.results import (
     TrajectoryEntry,
     ValidationSummary,
 )
-from components.storage.typed import SEAL, read_sealed
+from components.evaluation.shared import named, together
+from components.storage.typed import SEAL, read_sealed, write_sealed
 
 SEEDS = range(100, 106)
+MADE = Made("lode evaluate", "2026-11-28 09:12", "381cd83", {"sweep.seeds": "[0, 1]"})
 
 
 def written(given, folder):
@@ -42,18 +46,22 @@ def replaced(runs, by):
 
 
 def test_compares_every_scheduler(given):
-    found = evaluate(**given, command="lode evaluate")
+    found = evaluate(**given, made=MADE)
     assert found.schema == SCHEMA_VERSION
     assert found.best_baseline == "onecycle"
     assert list(found.schedulers) == ["constant", "cosine", "exp-decay", "onecycle", "lode"]
     assert all(entry.scheduler == row for row, entry in found.schedulers.items())
     lode = found.schedulers["lode"]
     assert list(lode.test_by_seed) == [str(seed) for seed in SEEDS]
-    assert lode.test.n == 6 and lode.relative_cost > 1.1
+    assert lode.test.n == 6
     pair = found.comparisons["lode"]["onecycle"]
     assert pair.mean == pytest.approx(lode.test.mean - found.schedulers["onecycle"].test.mean)
     assert pair.low < pair.mean < pair.high and 0 < pair.p_value < 0.05
-    assert found.provenance.command == "lode evaluate"
+    raw = [other.p_value for other in found.comparisons["lode"].values()]
+    assert pair.p_value <= pair.p_adjusted < 0.05 and len(raw) == 4
+    assert min(other.p_adjusted for other in found.comparisons["lode"].values()) == 4 * min(raw)
+    assert (found.provenance.command, found.provenance.date) == ("lode evaluate", MADE.date)
+    assert (found.provenance.commit, found.provenance.settings) == (MADE.commit, MADE.settings)
     assert found.provenance.devices == ["Synthetic CPU"]
     assert found.setup.seeds == list(SEEDS)
     assert [c.peak_lr for c in found.sweep.configurations if c.chosen] == [0.01, 0.01, 0.01, 0.05]
@@ -64,7 +72,10 @@ def test_writes_everything(given, tmp_path):
     read = read_sealed(tmp_path / "evaluation.json")
     assert read == json.loads(json.dumps(asdict(found))) | {SEAL: read[SEAL]}
     drawn = sorted((tmp_path / "figures").glob("*.svg"))
-    assert drawn == [figure_path(tmp_path / "figures", name) for name in NAMES]
+    assert drawn == [figure_path(tmp_path / "figures", entry.name) for entry in FIGURES]
+    taken = {path.name for path in (tmp_path / "downloads").iterdir()}
+    assert {"results.csv", "results.tex", "comparisons.csv", "errors.tex"} <= taken
+    assert {path.with_suffix(".png").name for path in drawn} <= taken
     assert (tmp_path / "index.html").exists()
     assert json.loads((tmp_path / "metrics.json").read_text()) == key_metrics(found)
 
@@ -83,14 +94,16 @@ def test_the_key_metrics_are_few_and_flat(given):
 def test_what_was_written_is_read_back_equal(which, request, tmp_path):
     given = request.getfixturevalue(which)
     bad = [Quarantined("constant 0.1 seed 2 (bad1)", ["did not complete"])]
-    found = written({**given, "validation": ValidationSummary(35, bad, 1)}, tmp_path)
+    found = evaluate(**{**given, "validation": ValidationSummary(35, bad, 1)})
+    write_sealed(tmp_path / "evaluation.json", asdict(found))
     text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
     assert TypeAdapter(Evaluation).validate_json(text) == found
 
 
 def test_the_least_there_can_be_is_read_back_equal(given, tmp_path):
     bare = {**given, "fit": None, "pilots": None, "trajectories": None}
-    found = written(bare, tmp_path)
+    found = evaluate(**bare)
+    write_sealed(tmp_path / "evaluation.json", asdict(found))
     assert found.validation is found.pilots is found.trajectories is found.lode.fit is None
     text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
     assert TypeAdapter(Evaluation).validate_json(text) == found
@@ -128,7 +141,7 @@ def test_every_scheduler_has_its_price(synthetic, given):
     assert entries["lode"].price.search == 36 + synthetic.pilots().runs
     assert found.sweep.runs == 36, "what tunes a baseline is not of the sweep"
     row = next(row for row in result_table(found).records() if row["Scheduler"] == "Linear")
-    assert row["Search (runs)"] == "6 + 3 learning, 8 a run"
+    assert row["Cost (trainings)"] == "6 + 3 learning, 8 a run"
 
 
 def test_without_pilots_the_lode_costs_the_sweep(given):
@@ -143,7 +156,6 @@ def test_a_tuned_baseline_may_be_the_best(synthetic, given):
     chosen = {**given["chosen"], "linear": ("linear", 0.05)}
     found = evaluate(**{**given, "tuned": own, "chosen": chosen, "runs": [*given["runs"], *fresh]})
     assert found.best_baseline == "linear"
-    assert found.schedulers["linear"].relative_cost == 1.0
 
 
 def test_a_finer_search_has_runs_and_a_price_of_its_own(synthetic, given_finer):
@@ -169,6 +181,9 @@ def test_a_finer_search_that_chose_the_sweeps_best_shares_its_runs(synthetic, gi
     found = written(given, tmp_path)
     finer, same = found.schedulers["finer-search"], found.schedulers["onecycle"]
     assert finer.test_by_seed == same.test_by_seed
+    order = ranked(found)
+    assert order.index("onecycle") < order.index("finer-search"), "what it found before it"
+    assert named(together(found)["onecycle"]) == "OneCycle = Finer search"
     assert finer.price.search == 36 + 9 and same.price.search == 9
     assert found.comparisons["finer-search"]["onecycle"].p_value == 1.0
     notes = [note for note in found.notes if "finer search" in note]
@@ -185,9 +200,8 @@ def test_runs_that_two_rows_share_are_spoken_of_once(synthetic, given):
     assert sum("diverged" in note for note in found.notes) == 1
 
 
-def test_runs_table_has_a_row_per_run(given, tmp_path):
-    written(given, tmp_path)
-    table = pd.read_parquet(tmp_path / "runs.parquet")
+def test_runs_table_has_a_row_per_run(finished):
+    table = pd.read_parquet(finished[1] / "runs.parquet")
     assert table["stage"].value_counts().to_dict() == {"sweep": 36, "evaluation": 30}
     assert table["run_id"].is_unique
     assert table[table["scheduler"] == "lode"]["peak_lr"].isna().all()
@@ -204,7 +218,7 @@ def test_diverged_runs_are_reported(synthetic, given):
     broken = synthetic.history("cosine", 0.01, 101, diverged=True)
     found = evaluate(**{**given, "runs": replaced(given["runs"], [broken])})
     assert found.schedulers["cosine"].test.n == 5
-    assert any("1 of 6 Cosine runs diverged" in note for note in found.notes)
+    assert any("1 of 6 Cosine runs diverged or have" in note for note in found.notes)
     assert found.comparisons["lode"]["cosine"].n == 5
 
 
@@ -262,19 +276,25 @@ def test_two_lodes_among_the_runs(synthetic, given):
         evaluate(**{**given, "runs": half})
 
 
-def test_missing_seeds_and_schedulers_are_named(given):
-    def there(h):
-        return h.meta["scheduler"] != "lode" and (h.configuration[0], h.meta["seed"]) != (
-            "onecycle",
-            102,
-        )
-
+def test_schedulers_that_were_not_trained_are_named(given):
+    there = [h for h in given["runs"] if h.meta["scheduler"] not in ("lode", "onecycle")]
     with pytest.raises(EvaluationError) as error:
-        evaluate(**{**given, "runs": [h for h in given["runs"] if there(h)]})
+        evaluate(**{**given, "runs": there})
     message = str(error.value)
-    assert "onecycle 0.05 seeds 102;" in message
+    assert "onecycle 0.05 seeds 100, 101, 102, 103, 104, 105;" in message
     assert "lode seeds 100, 101, 102, 103, 104, 105" in message
     assert "`lode train`" in message
+
+
+def test_schedulers_with_different_seeds_pair_what_pairs(given):
+    absent = {("onecycle", 100), ("onecycle", 101), ("lode", 105)}
+    there = [h for h in given["runs"] if (h.meta["scheduler"], h.meta["seed"]) not in absent]
+    found = evaluate(**{**given, "runs": there})
+    assert found.comparisons["lode"]["onecycle"].n == 3
+    assert found.comparisons["lode"]["cosine"].n == 5
+    notes = " ".join(found.notes)
+    assert "OneCycle was trained on 4 of the 6 seeds" in notes
+    assert "LODE was trained on 5 of the 6 seeds" in notes and "Cosine was" not in notes
 
 
 def test_a_missing_run_of_the_finer_search_is_named(given_finer):
@@ -318,11 +338,11 @@ def test_runs_of_different_lengths(given, key, value):
         evaluate(**{**given, "sweep": [short, *others]})
 
 
-def test_the_run_that_is_predicted_is_named(given, tmp_path):
-    drawn = written(given, tmp_path).trajectories
+def test_the_run_that_is_predicted_is_named(given, finished):
+    drawn = finished[0].trajectories
     run = given["trajectories"].history.run_id
     assert drawn == TrajectoryEntry(run, "onecycle", 0.05, 2, True, {"5": 2, "50": 20})
-    page = (tmp_path / "index.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    page = (finished[1] / "index.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert "OneCycle (peak lr 0.05), seed 2, held out of the fit" in page
 
 
@@ -342,12 +362,12 @@ def test_a_fit_without_summary_is_said(given):
 def test_validation_summary_is_taken_over(given, tmp_path):
     bad = [Quarantined("constant 0.1 seed 2 (bad1)", ["did not complete"])]
     summary = ValidationSummary(accepted=35, quarantined=bad, outside=2)
-    found = written({**given, "validation": summary}, tmp_path)
+    found = evaluate(**{**given, "validation": summary})
     assert asdict(found.validation) == {
         "accepted": 35,
         "quarantined": [{"run": "constant 0.1 seed 2 (bad1)", "reasons": ["did not complete"]}],
         "outside": 2,
     }
-    page = (tmp_path / "index.html").read_text()
+    page = write_page(found, tmp_path).read_text()
     assert "constant 0.1 seed 2 (bad1)" in page and "did not complete" in page
     assert "2 runs in the folder belong to no declared sweep" in page

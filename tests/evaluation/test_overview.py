@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from components.evaluation.overview import overview, overview_table
+from components.evaluation.overview import overview, overview_table, write_overview
 from components.evaluation.results import Evaluation
 from components.evaluation.statistics import Summary
 from components.schedulers.names import LODE, ROWS
@@ -60,3 +60,22 @@ def test_without_a_report_every_row_of_the_paper_is_there() -> None:
         assert text.count(row) == 3, "once in every block of two columns"
     assert "PBT" not in text and "Finer search" not in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_page_over_all_tasks(finished: Finished, tmp_path: Path) -> None:
+    own = replace(finished[0], metric="<b>loss</b>", percent=False, lower=True)
+    path = tmp_path / "reports" / "index.html"
+    found = {"mnist1d-cnn": finished[0], "mine": own}
+    write_overview(found, {"broken": "broken/evaluation.json: <i>damaged</i>"}, path)
+    text = path.read_text(encoding="utf-8")
+    assert text.count('href="mnist1d-cnn/index.html"') == 3 and "mine/index.html" in text
+    assert "mine (&lt;b&gt;loss&lt;/b&gt;)" in text and "<b>" not in text and "<i>" not in text
+    assert "Use LODE: it does better" in text.replace("\N{NO-BREAK SPACE}", " ")
+    assert text.count("<strong>") == 2, "the best of each task"
+    assert "Not run: Fashion-MNIST CNN, Fashion-MNIST ResNet18" in text
+    assert "http" not in text and "<script" not in text
+
+
+def test_a_page_without_tasks_says_what_to_run(tmp_path: Path) -> None:
+    write_overview({}, {}, tmp_path / "index.html")
+    assert "Nothing was evaluated here yet" in (tmp_path / "index.html").read_text()

@@ -4,18 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from components.evaluation.decision import decide
 from components.evaluation.evaluate import evaluate
+from components.evaluation.order import ranked
 from components.evaluation.result_tables import (
-    best_rows,
+    behind,
     comparison_table,
     error_table,
-    ranked,
     result_table,
     text_table,
 )
 from components.evaluation.results import FitSummary
 from components.evaluation.statistics import Summary
-from components.evaluation.wording import headline
 
 
 @pytest.fixture
@@ -29,19 +29,21 @@ def with_entries(evaluation, change):
 
 
 def with_p(evaluation, **values):
-    """Other p values of LODE against these rows."""
+    """Other adjusted p-values of LODE against these rows."""
     pairs = evaluation.comparisons["lode"]
-    other = {row: replace(pairs[row], p_value=p) for row, p in values.items()}
+    other = {row: replace(pairs[row], p_adjusted=p) for row, p in values.items()}
     return replace(evaluation, comparisons={**evaluation.comparisons, "lode": {**pairs, **other}})
 
 
-def test_bold_only_where_the_paired_test_says_so(evaluation):
-    assert best_rows(evaluation) == ["lode"]
-    assert best_rows(with_p(evaluation, onecycle=0.3)) == ["lode", "onecycle"]
-    alike = with_p(evaluation, **dict.fromkeys(evaluation.comparisons["lode"], 0.5))
-    assert best_rows(alike) == []
-    broken = with_entries(evaluation, lambda _, entry: replace(entry, diverged=2))
-    assert best_rows(broken) == []
+def test_what_cannot_be_told_from_the_best_is_marked(evaluation):
+    def column(found):
+        return {row: behind(found, row) for row in found.schedulers}
+
+    found = column(evaluation)
+    assert found["lode"] == "–" and not any(text.startswith("≈") for text in found.values())
+    level = column(with_p(evaluation, onecycle=0.3, constant=None))
+    assert level["onecycle"].startswith("≈ −0.") and level["cosine"].startswith("−")
+    assert not level["constant"].startswith("≈"), "nothing is known of it"
 
 
 def test_tables_show_every_scheduler_best_first(evaluation):
@@ -54,7 +56,8 @@ def test_tables_show_every_scheduler_best_first(evaluation):
         "Constant",
     ]
     assert rows[0]["Peak lr"] == "–" and rows[1]["Peak lr"] == "0.05"
-    assert rows[1]["Cost"] == "1.00×" and rows[0]["Cost"].startswith("1.2")
+    assert rows[1]["Cost (trainings)"] == "9" and rows[0]["Cost (trainings)"] == "136"
+    assert rows[0]["Behind the best"] == "–" and rows[1]["Behind the best"].startswith("−")
     comparisons = comparison_table(evaluation).records()
     assert comparisons[0]["LODE minus"] == "OneCycle (best on validation)"
     assert len(comparisons) == 4
@@ -64,7 +67,7 @@ def test_a_finer_search_is_labelled_and_says_what_it_chose(given_finer):
     found = evaluate(**given_finer)
     rows = {row["Scheduler"]: row for row in result_table(found).records()}
     assert rows["Finer search"]["Peak lr"] == "OneCycle 0.07"
-    assert rows["Finer search"]["Search (runs)"] == "45"
+    assert rows["Finer search"]["Cost (trainings)"] == "45"
     assert rows["OneCycle"]["Peak lr"] == "0.05"
     first, second, *_ = comparison_table(found).records()
     assert first["LODE minus"] == "OneCycle (best on validation)"
@@ -77,12 +80,12 @@ def test_all_that_diverged_come_last_with_dashes(evaluation):
     def lost(row, entry):
         if row != "onecycle":
             return entry
-        return replace(entry, test=nothing, validation=nothing, diverged=6, relative_cost=None)
+        return replace(entry, test=nothing, validation=nothing, diverged=6)
 
     found = with_entries(evaluation, lost)
     assert ranked(found)[-1] == "onecycle"
     row = result_table(found).records()[-1]
-    assert row["Test accuracy (%)"] == row["Cost"] == "–"
+    assert row["Test accuracy (%)"] == row["Validation (%)"] == "–"
     assert row["Runs"] == "0 (+ 6 diverged)"
 
 
@@ -113,14 +116,15 @@ def test_text_table_fits_a_terminal(evaluation):
     header, rule, *rows = text.split("\n\n")[1].splitlines()
     assert header.startswith("Scheduler") and len(rows) == 5
     assert {len(line) for line in (header, rule, *rows)} == {len(header)}
-    assert " ".join(text.split("\n\n")[0].split()) == headline(evaluation)
+    said = " ".join(text.split("\n\n")[0].split())
+    assert said.startswith(decide(evaluation).use) and "How sure: 95 % interval" in said
 
 
 def test_text_table_with_a_finer_search_fits_a_terminal(given_finer):
     text = text_table(evaluate(**given_finer))
     sentences, table = text.split("\n\n")
     assert max(map(len, text.splitlines())) <= 80
-    assert "s/epoch" in table and "OneCycle 0.07" in table
+    assert "λₘₐₓ" in table and "OneCycle 0.07" in table and "Behind" in table
     assert "Finer search, the honest opponent" in sentences
 
 

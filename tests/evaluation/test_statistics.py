@@ -1,4 +1,5 @@
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -6,9 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from components.evaluation.statistics import PairedDifference, paired_difference, summarize
+from components.evaluation.statistics import (
+    PairedDifference,
+    compare,
+    holm,
+    paired_difference,
+    summarize,
+)
 
 accuracies = st.floats(0, 1, allow_nan=False)
+p_values = st.lists(st.none() | st.floats(0, 1), max_size=7)
 
 
 def by_seed(values):
@@ -95,3 +103,80 @@ def test_summary_is_numpys_in_any_order(values, random):
 def test_summary_of_few_or_missing_values():
     assert summarize([]).n == 0 and summarize([None, math.nan]).mean is None
     assert (summarize([3.0, None]).mean, summarize([3.0, None]).std) == (3.0, None)
+
+
+def test_what_is_not_finite_takes_its_seed_out():
+    found = paired_difference({1: math.nan, 2: 0.9, 3: 0.8}, {1: 0.5, 2: 0.8, 3: math.inf})
+    assert (found.mean, found.n) == (pytest.approx(0.1), 1)
+
+
+def test_holm_in_closed_form():
+    # ascending .005 × 4, .01 × 3, .03 × 2, .04 × 1, none below the one before
+    expected = [0.03, 0.06, 0.06, None, 0.02]
+    assert holm([0.01, 0.04, 0.03, None, 0.005]) == [
+        None if one is None else pytest.approx(one) for one in expected
+    ]
+    assert holm([]) == [] and holm([None]) == [None] and holm([0.04]) == [0.04]
+
+
+def closed_test(p_values, i):
+    """The closure principle with Bonferroni's test of every set of hypotheses that i is in."""
+    others = [j for j, p in enumerate(p_values) if p is not None and j != i]
+    sets = [(i, *some) for size in range(len(others) + 1) for some in combinations(others, size)]
+    return max(min(1.0, len(one) * min(p_values[j] for j in one)) for one in sets)
+
+
+@given(p_values)
+def test_holm_is_the_closed_test(found):
+    for i, adjusted in enumerate(holm(found)):
+        if found[i] is None:
+            assert adjusted is None
+        else:
+            assert adjusted == pytest.approx(closed_test(found, i), abs=1e-12)
+
+
+@given(p_values, st.randoms())
+def test_holm_keeps_the_order_and_never_makes_a_p_value_smaller(found, random):
+    adjusted = holm(found)
+    known = sorted((p, a) for p, a in zip(found, adjusted, strict=True) if p is not None)
+    assert all(p <= a <= 1 for p, a in known)
+    assert [a for _, a in known] == sorted(a for _, a in known)
+    order = list(range(len(found)))
+    random.shuffle(order)
+    assert holm([found[i] for i in order]) == [adjusted[i] for i in order]
+
+
+@pytest.mark.parametrize("wrong", [1.5, -0.1, math.nan])
+def test_what_is_no_p_value_is_refused(wrong):
+    with pytest.raises(ValueError, match="is no p-value"):
+        holm([0.5, wrong])
+
+
+def test_every_row_is_compared_with_every_other_and_adjusted_for_its_own():
+    rows = {
+        "a": by_seed([0.91, 0.93, 0.92, 0.95]),
+        "b": by_seed([0.90, 0.91, 0.915, 0.94]),
+        "c": by_seed([0.5, None, 0.6, 0.55]),
+    }
+    found = compare(rows)
+    assert {first: set(pairs) for first, pairs in found.items()} == {
+        "a": {"b", "c"},
+        "b": {"a", "c"},
+        "c": {"a", "b"},
+    }
+    for first, pairs in found.items():
+        plain = {row: paired_difference(rows[first], rows[row]) for row in pairs}
+        assert all(pairs[row].p_value == plain[row].p_value for row in pairs)
+        assert [pair.p_adjusted for pair in pairs.values()] == holm(
+            [pair.p_value for pair in plain.values()]
+        )
+    assert found["a"]["c"].n == 3
+
+
+def test_what_is_told_from_zero_alone_may_not_be_among_others():
+    ahead = by_seed([0.912, 0.93, 0.92, 0.945, 0.95])
+    behind = by_seed([0.90, 0.91, 0.915, 0.94, 0.94])
+    alone = compare({"a": ahead, "b": behind})["a"]["b"]
+    among = compare({"a": ahead, "b": behind, "c": behind, "d": behind})["a"]["b"]
+    assert alone.p_value == alone.p_adjusted and alone.significant
+    assert among.p_adjusted == pytest.approx(3 * alone.p_value) and not among.significant

@@ -1,5 +1,7 @@
 """The table formatter: aligned text, Markdown that keeps its cells, records."""
 
+import csv
+import io
 import re
 
 import pytest
@@ -93,3 +95,29 @@ def test_rows_must_fit_their_columns() -> None:
         Table.of(("a", "b"), [("1",)])
     with pytest.raises(ValueError, match="one name: a, a"):
         Table.of(("a", "a"), [])
+
+
+def test_csv_has_a_number_in_a_cell():
+    table = Table.of(
+        ("Scheduler", "Test (%)", "95 % interval"),
+        [("One, two", "93.24 ± 0.12", "−0.01 to +0.25"), ("LODE", "–", "–")],
+    )
+    assert list(csv.reader(io.StringIO(table.csv()))) == [
+        ["Scheduler", "Test (%)", "Test (%) ±", "95 % interval", "95 % interval to"],
+        ["One, two", "93.24", "0.12", "-0.01", "+0.25"],
+        ["LODE", "", "", "", ""],
+    ]
+    assert Table.of(("a", "b"), []).csv() == "a,b\n"
+
+
+def test_latex_is_escaped_and_whole():
+    table = Table.of(("a_b & c", "λₘₐₓ"), [("100 % {$x^2}\\", "≈ −0.1 ± 2")])
+    assert table.latex().splitlines() == [
+        r"\begin{tabular}{lr}",
+        r"\hline",
+        r"a\_b \& c & $\lambda_{\max}$ \\",
+        r"\hline",
+        r"100 \% \{\$x\textasciicircum{}2\}\textbackslash{} & $\approx$ $-$0.1 $\pm$ 2 \\",
+        r"\hline",
+        r"\end{tabular}",
+    ]

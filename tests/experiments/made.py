@@ -23,7 +23,7 @@ from components.evaluation.results import (
     SweepEntry,
     SweptConfiguration,
 )
-from components.evaluation.statistics import Summary, paired_difference, summarize
+from components.evaluation.statistics import Summary, compare, summarize
 from components.schedulers.names import FINER_SEARCH, LODE
 from components.training.history import COMPLETED, History
 
@@ -56,14 +56,7 @@ def evaluation(
         setup=Setup(300, 100, None, list(seeds)),
         best_baseline=best,
         schedulers=entries,
-        comparisons={
-            first: {
-                second: paired_difference(one.test_by_seed, other.test_by_seed)
-                for second, other in entries.items()
-                if second != first
-            }
-            for first, one in entries.items()
-        },
+        comparisons=compare({row: one.test_by_seed for row, one in entries.items()}),
         sweep=SweepEntry(100, 0, [0, 1, 2], 130.4, [_swept(row) for row in swept]),
         lode=LodeEntry("d", {"controller": controller}, Decisions(40, {"no gain": 38}), None),
         validation=None,
@@ -107,7 +100,6 @@ def _entry(
         sharpness_residual=None,
         seconds_per_epoch=Summary(0.2, 0.01, len(values)),
         diverged=lost,
-        relative_cost=1.0,
         price=Price(searched, 0.0, 1.0, ""),
     )
 

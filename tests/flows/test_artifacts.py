@@ -22,7 +22,7 @@ from components.evaluation.results import (
     SweepEntry,
     ValidationReport,
 )
-from components.evaluation.statistics import PairedDifference, Summary
+from components.evaluation.statistics import Comparison, Summary
 from components.settings import Settings
 from components.storage.workspace import Workspace
 from flows.artifacts import (
@@ -50,15 +50,14 @@ def entry(scheduler: str, peak_lr: float | None, mean: float) -> SchedulerEntry:
         sharpness_residual=None,
         seconds_per_epoch=NOTHING,
         diverged=0,
-        relative_cost=None,
         price=Price(9, 0.0, 1.0, ""),
     )
 
 
 @pytest.fixture
 def evaluation() -> Evaluation:
-    pair = PairedDifference(0.02, -0.01, 0.05, 0.123, 2)
-    other = PairedDifference(-0.02, -0.05, 0.01, 0.123, 2)
+    pair = Comparison(0.02, -0.01, 0.05, 0.123, 2, 0.123)
+    other = Comparison(-0.02, -0.05, 0.01, 0.123, 2, 0.123)
     return Evaluation(
         schema=SCHEMA_VERSION,
         task="digits-mlp",
@@ -79,13 +78,14 @@ def test_the_result_says_what_came_out_in_words_and_in_the_terminals_table(
 ) -> None:
     text = result(evaluation, "[The report](http://127.0.0.1:5000/x)")
     verdict, *rest = text.split("\n\n")
-    assert verdict.startswith("**LODE and Constant (peak lr 0.01)")
+    assert verdict.startswith("**Use Constant (peak lr 0.01), the best baseline on validation")
+    assert rest[0].startswith("- Expected gain: None that can be told from noise: LODE minus it")
     assert "[The report](http://127.0.0.1:5000/x)" in rest
     assert result_table(evaluation).markdown() in rest
-    assert "| Constant | 0.01 | 50.00 ± 10.00 |" in text
+    assert "| Constant | 50.00 ± 10.00 | ≈ −2.00 | 0.01 | 2 |" in text
     row = "| Constant (best on validation) | +2.00 | −1.00 to +5.00 | 0.12 | 2 |"
     assert row in text
-    assert in_short(evaluation) == "LODE: not told apart from Constant, the best baseline."
+    assert f"**{in_short(evaluation)}**" == verdict
 
 
 def test_every_figure_that_was_drawn_is_shown_with_its_caption(
@@ -95,7 +95,7 @@ def test_every_figure_that_was_drawn_is_shown_with_its_caption(
         figure_path(tmp_path, name).write_text(f"<svg>{name}</svg>")
     text = figures(evaluation, tmp_path)
     assert text.count("](data:image/svg+xml;base64,") == 2
-    assert text.startswith("## Learning rate over training\n\n![")
+    assert text.startswith("## Test accuracy of every run\n\n![")
     assert "Constant is the best baseline" in text and "Training loss" not in text
 
 
