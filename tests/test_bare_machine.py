@@ -33,7 +33,6 @@ ABSENT = {
     "rich",
     "filelock",
     "jinja2",
-    "curvlinops",
     "mnist1d",
     "sklearn",
     "scipy",

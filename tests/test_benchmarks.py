@@ -64,6 +64,17 @@ def test_bench_decision(said: Said, datasets: Path) -> None:
 
 
 @pytest.mark.slow
+def test_bench_sharpness(said: Said, datasets: Path) -> None:
+    few = ("--updates", "20", "--repetitions", "2", "--tasks", "digits-mlp")
+    out = said("bench_sharpness.py", "--data", datasets, *few)
+    for part in ("n = 2", "torch ", "digits-mlp: 1,482 parameters", "exact: λ_max"):
+        assert part in out
+    for way in ("ours", "ours, both ends", "ours, recomputed", "scipy"):
+        (error,) = re.findall(rf"^{way}  .*error of λ_max +(\S+)", out, re.MULTILINE)
+        assert float(error) < 1e-3
+
+
+@pytest.mark.slow
 def test_bench_throughput(said: Said, datasets: Path) -> None:
     few = ("--updates", "10", "--runs", "2", "--repetitions", "2", "--at-a-time", "1", "2")
     out = said("bench_throughput.py", "--data", datasets, *few)

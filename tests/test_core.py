@@ -38,7 +38,6 @@ def modules(extra: str) -> set[str]:
     called = {
         "pyyaml": "yaml",
         "scikit-learn": "sklearn",
-        "curvlinops-for-pytorch": "curvlinops",
     }
     packages = names(project()["optional-dependencies"][extra])  # type: ignore[index]
     return {called.get(package, package.replace("-", "_")) for package in packages}

@@ -59,7 +59,7 @@ class Task:
         optimizer: builds the optimizer of some parameters. Its lr is a placeholder; groups of
             different ones keep their ratios to the first group's, whose rate is the scheduler's.
         batch_size: samples per update.
-        loss: mean loss of (logits, y); a module, whose `reduction` curvlinops asks for.
+        loss: mean loss of (logits, y); a module, whose `reduction` sharpness asks for.
         metric: the sum of (logits, y) over the samples, so that chunks add up; higher is better.
         metric_name: what `metric` divided by the number of samples is called, wherever it is shown.
         percent: whether it is a share in [0, 1], shown in per cent; None: only where the metric is
