@@ -116,13 +116,16 @@ def _chosen(
 
 
 def evaluation_template(settings: Settings, workspace: Workspace) -> Job:
-    """A job of the comparison without a scheduler: λ_max is measured at its end, if at all."""
+    """A job of the comparison without a scheduler: λ_max is measured at its end and, where asked
+    for, on the way."""
     evaluation = settings.evaluation
     made = template(settings, workspace, workspace.scheduled(settings.task))
     if evaluation.sharpness == "none" or is_command(made):  # which keeps its network to itself
         return made
     measured = {"method": evaluation.sharpness, "samples": evaluation.sharpness_samples}
     method = f"{evaluation.sharpness} {evaluation.sharpness_samples}"
+    if every := evaluation.sharpness_every:
+        measured, method = measured | {"every": every}, f"{method} every {every}"
     return replace(made, spec=replace(made.spec, sharpness_method=method), sharpness=measured)
 
 

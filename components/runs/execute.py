@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from components.evaluation.sharpness import sharpness as measure_sharpness
 from components.runs.build import build
 from components.runs.command import run_command
 from components.runs.job import Job
+from components.runs.measured import SharpnessOf
 from components.runs.tasks import is_command, task_of
 from components.schedulers.pbt import Population, train_population
 from components.storage.files import atomic_path
@@ -72,17 +72,18 @@ def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[H
     data = load_data(task, job.data, spec.train_samples, str(pick_device(job.device)))
     scheduler = build(job)
     length = {"seed": spec.seed, "updates": spec.updates, "points": spec.points}
+    measured = SharpnessOf(task, data, spec.points, job.sharpness)
     if isinstance(scheduler, Population):
         outcome = train_population(task, data, scheduler, on_point=on_point, **length)
     else:
-        outcome = train(task, data, scheduler, on_point=on_point, **length)
+        outcome = train(task, data, scheduler, on_point=on_point, look=measured.look, **length)
     contiguous(outcome.network)
     points = pd.DataFrame(
         outcome.rows,
         columns=["point", "step", "epoch", "train_loss", "val_metric", "lr", "elapsed_s"],
     )
     points.insert(0, "run_id", spec.run_id)
-    return History(points, _meta(job, data, scheduler, outcome)), outcome
+    return History(points, _meta(job, data, scheduler, outcome, measured)), outcome
 
 
 @functools.lru_cache(maxsize=2)
@@ -125,9 +126,11 @@ def _check_computes(device: torch.device, name: str) -> None:
         ) from None
 
 
-def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[str, Any]:
+def _meta(
+    job: Job, data: Data, scheduler: Scheduler, outcome: Outcome, measured: SharpnessOf
+) -> dict[str, Any]:
     spec, task, device = job.spec, task_of(job), data.device
-    sharpness = _sharpness(job, data, outcome)  # of the last weights, so before the best are loaded
+    sharpness = measured.at_the_end(outcome)  # of the last weights: before the best are loaded
     test_metric = None
     if outcome.status == "completed":
         outcome.network.load_state_dict(outcome.best_weights)
@@ -145,6 +148,7 @@ def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[
         "best_val_metric": best["val_metric"] if best else None,
         "seconds_per_epoch": outcome.train_seconds / epochs if epochs else None,
         "sharpness": sharpness,
+        "sharpness_series": measured.series or None,
         "price": asdict(scheduler.price),
         "decisions": getattr(scheduler, "decisions", None),
         "population": getattr(scheduler, "population", None),
@@ -153,21 +157,6 @@ def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
     }
-
-
-def _sharpness(job: Job, data: Data, outcome: Outcome) -> dict[str, Any] | None:
-    if job.sharpness is None or outcome.status != "completed":
-        return None
-    task = task_of(job)
-    x, y = data.train.sample(job.sharpness["samples"])
-    return measure_sharpness(
-        outcome.network,
-        task.loss,
-        x,
-        y,
-        batch_size=min(256, task.evaluation_batch),
-        **job.sharpness,
-    )
 
 
 def device_name(device: torch.device) -> str:

@@ -27,8 +27,8 @@ class Job:
         policy: folder of the learned policy, for `rl-controller` and `gns`.
         controller: settings of the scheduler: μ, n, σ, … of `lode`; range and size of `pbt`.
         plan: T + 1 learning rates at log points 0 … T, for scheduler `plan`.
-        sharpness: keyword arguments of `evaluation.sharpness`, `samples` among them; None: not
-            measured.
+        sharpness: keyword arguments of `evaluation.sharpness`, `samples` among them, and `every`,
+            where it is measured on the way, too (`runs/measured.py`); None: not measured.
         own: what is trained, if that is not of the catalog.
     """
 

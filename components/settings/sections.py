@@ -38,6 +38,7 @@ MOST_SEEDS = 1_000
 Seeds = list[Annotated[int, SEEDS]]
 _Runs = Range(0, MOST_RUNS, "each is a training and a file")
 _Samples = Range(1, 10**9, "no data set of the catalog has more")
+_Apart = Range(1, POINTS.high, "log points between two measurements")
 _Losses = Range(1e-12, 1e38, "float32 has no larger losses")
 _Workers = Range(1, 1024, "each is a process with torch and the data")
 
@@ -195,11 +196,16 @@ class LodeSettings(Architecture):
 
 
 class EvaluationSettings(Section):
-    """The comparison: fresh seeds (never the sweep's), sharpness λ_max at the end of each run."""
+    """The comparison: fresh seeds (never the sweep's), sharpness λ_max at the end of each run.
+
+    `sharpness_every`: λ_max and λ_min also on the way, so many log points apart, the first and the
+    last among them (docs/results/sharpness.md has what that takes); null: at the end only.
+    """
 
     seeds: Seeds = Field(default=list(range(100, 110)), min_length=2, max_length=MOST_SEEDS)
     sharpness: Literal["lanczos", "power", "none"] = "lanczos"
     sharpness_samples: Annotated[int, _Samples] = 1024
+    sharpness_every: Annotated[int, _Apart] | None = None
 
     @field_validator("seeds")
     @classmethod

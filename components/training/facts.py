@@ -112,6 +112,15 @@ def _kind(*kinds: type) -> Callable[[object], bool]:
     return lambda value: isinstance(value, kinds)
 
 
+def _measurements(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, dict)
+        and _COUNT[0](one.get("point"))
+        and all(number is None or _number(number) for number in one.values())
+        for one in value
+    )
+
+
 _NAME = (_text, "a name")
 _METRIC = (_number, "a finite number")
 _COUNT = (_whole(1), "a whole number of at least 1")
@@ -146,6 +155,7 @@ RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "versions": _TABLE,
     "price": _TABLE,
     "sharpness": _TABLE,
+    "sharpness_series": (_measurements, "a list of objects of numbers, each with its point"),
     "population": _TABLE,
     "controller": _TABLE,
     "decisions": (_kind(list), "a list"),

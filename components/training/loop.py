@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from components.tasks.catalog import Task
 from components.tasks.datasets import Batch, Data, Split, Stream
@@ -26,6 +27,7 @@ class Outcome:
     rows: list[dict[str, float]]
     status: str
     network: nn.Module  # as it is after the last update
+    optimizer: Optimizer  # likewise
     best_weights: dict[str, torch.Tensor]  # of the best validation point
     best_point: int  # 0: diverged before the first
     train_seconds: float  # without evaluation
@@ -45,6 +47,7 @@ def train(
     updates: int,
     points: int,
     on_point: Callable[[dict[str, float]], None] = lambda row: None,
+    look: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Train `task` for `updates` updates and log `points` points.
 
@@ -52,11 +55,15 @@ def train(
     are summed there and read at log points. Seeds fix initialisation, data order, dropout and
     augmentation, so a run is bit-reproducible on a CPU with a given number of threads. A
     non-finite loss ends the run as `diverged`, its rows up to there kept.
+
+    `on_point` is told each row, `look` what the training has come to: it may measure network and
+    optimizer, at no cost to the clock, and must leave them and the random state as they are.
     """
     for outcome in log_points(task, data, scheduler, seed=seed, updates=updates, points=points):
         if outcome.status == DIVERGED:
             break
         on_point(outcome.rows[-1])
+        look(outcome)
     return outcome
 
 
@@ -75,7 +82,7 @@ def log_points(
     shares = rate_shares(optimizer)
     batches = shuffled_batches(data.train, task.batch_size, seed, task.augment)
     per_epoch = math.ceil(len(data.train) / task.batch_size)
-    outcome = Outcome([], COMPLETED, network, _copy(network), best_point=0, train_seconds=0.0)
+    outcome = Outcome([], COMPLETED, network, optimizer, _copy(network), 0, train_seconds=0.0)
     started, evaluating, step = time.perf_counter(), 0.0, 0
 
     for point, end in enumerate(log_steps(updates, points), start=1):

@@ -24,8 +24,8 @@ class RunSpec:
         updates, points: N and T.
         train_samples: use only so many training samples; None: all.
         scheduler_digest: for learned schedulers, which weights and controller settings.
-        sharpness_method: how λ_max is measured at the end, None: not at all. The weights are not
-            kept, so to measure it otherwise takes another run.
+        sharpness_method: how λ_max is measured, and how often; None: not at all. The weights are
+            not kept, so to measure it otherwise takes another run.
         data_digest: of files of the user's own that the task trains on; None: the data is fixed.
     """
 

@@ -78,6 +78,7 @@ def test_of_a_copied_workspace_only_the_registration_is_made_again(moved: Worksp
         ({"lode__fit__updates": 21}, {"pilot", "fit", "register"}),
         ({"evaluation__seeds": [100, 102]}, {"pilot", "train", "evaluate"}),
         ({"evaluation__sharpness": "none"}, {"train", "evaluate"}),
+        ({"evaluation__sharpness_every": 10}, {"train", "evaluate"}),
         ({"validation__max_train_loss": 50.0}, {"validate"}),
         ({"pilots__runs": 0, "baselines__schedulers": []}, {"pilot", "evaluate"}),
         ({"sweep__workers": 1, "training__device": "auto", "execution__mode": "dask"}, set()),

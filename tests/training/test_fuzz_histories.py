@@ -68,6 +68,7 @@ def run() -> History:
         "best_val_metric": float(metric[-1]),
         "seconds_per_epoch": 0.25,
         "sharpness": {"lambda_max": 12.5},
+        "sharpness_series": [{"point": 1, "lambda_max": 12.5, "lambda_min": None}],
         "price": {"run_factor": 1.0},
         "decisions": None,
         "device": "AMD",
@@ -226,6 +227,9 @@ def test_a_key_that_is_gone(key: str, tmp_path: Path) -> None:
         ({"run_id": "../../x"}, "16 hexadecimal digits"),
         ({"run_id": "A" * 16}, "16 hexadecimal digits"),
         ({"price": [1]}, "price = [1]"),
+        ({"sharpness_series": {}}, "sharpness_series = {}"),
+        ({"sharpness_series": [{}]}, "each with its point"),
+        ({"sharpness_series": [{"point": 1, "lr": "<b>"}]}, "objects of numbers"),
         ({"device": "a\nb" * 100}, "device = "),
     ],
 )
