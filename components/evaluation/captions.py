@@ -15,6 +15,12 @@ ERRORS = (
     "squared error relative to the channel's variance (1 is what predicting the mean would reach), "
     "mean ± standard deviation over runs."
 )
+SHARPNESS = (
+    "Eigenvalues of the training loss's Hessian, mean ± standard deviation over the seeds, at so "
+    "much of the training. Highest η·λₘₐₓ: of the plain Hessian, where plain gradient descent's "
+    "edge is 2. Of the edge: η·λₘₐₓ of the Hessian that the optimizer sees, in multiples of its "
+    "own edge, median of the measurements. A population is measured at its end only."
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,17 @@ def val_metric(evaluation: Evaluation) -> Caption:
         f"Mean over seeds, {evaluation.shown.better}; band of LODE: ± 1 standard deviation. "
         f"The first quarter of the training may lie outside.{_limits(evaluation, LINES)}",
         f"Validation {name} of each scheduler over training.",
+    )
+
+
+def sharpness_over_training(evaluation: Evaluation) -> Caption:
+    return Caption(
+        "Sharpness over training",
+        "Largest and, dotted, negated smallest eigenvalue of the training loss's Hessian, and "
+        "η·λₘₐₓ in multiples of the optimizer's edge of stability: geometric mean over the seeds, "
+        f"band ± 1 standard deviation of the logarithm.{_limits(evaluation, LINES)}",
+        "Largest and smallest eigenvalue of the Hessian, and η times the largest relative to the "
+        "edge of stability, of each scheduler over training, log scale.",
     )
 
 

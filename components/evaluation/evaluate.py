@@ -47,6 +47,7 @@ from components.evaluation.rows import (
     distinct,
     group_runs,
 )
+from components.evaluation.sharpness_series import sharpness_series
 from components.evaluation.statistics import compare
 from components.evaluation.trajectories import Trajectories
 from components.evaluation.walltime import total_seconds
@@ -132,6 +133,9 @@ def evaluate(
         provenance=_provenance(sweep, used, made),
         pilots=tried,
         trajectories=TrajectoryEntry(**trajectories.describe()) if trajectories else None,
+        sharpness_series={
+            row: series for row, own in rows.items() if (series := sharpness_series(own))
+        },
     )
     return replace(found, notes=[*notes(found), *_of_no_test(used, metric)])
 

@@ -37,6 +37,7 @@ from components.evaluation.order import LINES, SHOWN, shown_first
 from components.evaluation.results import Evaluation, PilotResult
 from components.evaluation.rows import Rows
 from components.evaluation.shared import named, together
+from components.evaluation.sharpness_figure import sharpness_over_training
 from components.evaluation.strips import intervals, strips
 from components.evaluation.sweep_figure import sweep_overview
 from components.evaluation.trajectories import Trajectories
@@ -239,6 +240,11 @@ def sharpnesses(drawn: Drawn, path: Files) -> None:
         strips(values, _names(drawn), path, what, interval=False, log=True)
 
 
+def sharpness_on_the_way(drawn: Drawn, path: Files) -> None:
+    rows = {first: drawn.rows[first] for first in drawn.groups(LINES)}
+    sharpness_over_training(rows, _names(drawn), path)
+
+
 def swept(drawn: Drawn, path: Files) -> None:
     sweep_overview(drawn.evaluation.sweep.configurations, path, drawn.metric)
 
@@ -321,6 +327,13 @@ FIGURES = (
     ),
     FigureEntry(
         "val_metric", "training", partial(over_training, "val_metric"), captions.val_metric
+    ),
+    FigureEntry(
+        "sharpness_over_training",
+        "training",
+        sharpness_on_the_way,
+        captions.sharpness_over_training,
+        wide=True,
     ),
     FigureEntry("expectations", "lode", expectations, captions.expectations, wide=True),
     FigureEntry(

@@ -20,6 +20,7 @@ from components.evaluation.notation import unbroken
 from components.evaluation.order import shown_first
 from components.evaluation.result_tables import TABLES, TableEntry
 from components.evaluation.results import Evaluation
+from components.evaluation.sharpness_table import edge_of_stability, measured_rows
 from components.schedulers.names import LODE
 from components.storage.files import write_text
 
@@ -122,6 +123,7 @@ def _section(
     """The sentences, tables and figures that say that they belong to it."""
     said = {
         "results": wording.finer_search,
+        "training": lambda found: edge_of_stability(measured_rows(found), found.setup.points),
         "lode": wording.lode,
         "sweep": wording.sweep,
     }

@@ -16,6 +16,7 @@ from components.evaluation.notation import NONE, configuration, measured, p_valu
 from components.evaluation.order import ranked, shown_first
 from components.evaluation.results import ErrorEntry, Evaluation, Price, SchedulerEntry
 from components.evaluation.shared import same_runs
+from components.evaluation.sharpness_table import measured_rows, sharpness_table
 from components.evaluation.tables import Table
 from components.evaluation.wording import finer_search
 from components.schedulers.names import FINER_SEARCH, LODE, label
@@ -184,6 +185,14 @@ TABLES = (
         comparison_table,
         captions.comparisons,
         rows=compared,
+    ),
+    TableEntry(
+        "sharpness_over_training",
+        "training",
+        "Sharpness over training",
+        lambda found: sharpness_table(measured_rows(found), found.setup.points),
+        lambda _: captions.SHARPNESS,
+        rows=lambda found: list(measured_rows(found)),
     ),
     TableEntry(
         "errors", "lode", "How well the LODE predicts", error_table, lambda _: captions.ERRORS

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from components.evaluation.metric import Metric
 from components.evaluation.ranking import Configuration
+from components.evaluation.sharpness_series import SharpnessSeries
 from components.evaluation.statistics import Comparison, Summary
 
 SCHEMA_VERSION = 5  # of evaluation.json; raised when the report needs what older files lack
@@ -296,6 +297,7 @@ class Evaluation:
             row; adjusted p-values are for all comparisons of the first.
         pilots, validation, trajectories: None where there were none.
         notes: what a reader must know before believing the table.
+        sharpness_series: by row, what was measured over training; empty where nothing was.
     """
 
     schema: int
@@ -314,6 +316,7 @@ class Evaluation:
     trajectories: TrajectoryEntry | None = None
     percent: bool = True
     lower: bool = False
+    sharpness_series: dict[str, SharpnessSeries] = field(default_factory=dict)
 
     @property
     def shown(self) -> Metric:

