@@ -144,6 +144,7 @@ def _meta(job: Job, data: Data, scheduler: Scheduler, outcome: Outcome) -> dict[
         "best_point": outcome.best_point,
         "best_val_metric": best["val_metric"] if best else None,
         "seconds_per_epoch": outcome.train_seconds / epochs if epochs else None,
+        "decision_seconds": outcome.decision_seconds,
         "sharpness": sharpness,
         "price": asdict(scheduler.price),
         "decisions": getattr(scheduler, "decisions", None),
