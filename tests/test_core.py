@@ -91,7 +91,7 @@ scheduler.load_state_dict(scheduler.state_dict())
 print(len(scheduler.decisions))
 """
     hidden = modules("pipeline") | modules("lightning") | modules("transformers")
-    assert run(code, *hidden) == "[0.1] minimize\n1\n"
+    assert run(code, *hidden) == "[0.1] minimize\n4\n"
 
 
 @pytest.mark.parametrize("name", sorted(lode._HOMES))

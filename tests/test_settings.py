@@ -69,7 +69,12 @@ def test_a_sweep_is_the_papers_unless_told_otherwise() -> None:
         ("training.updates", 1000.0, "training.updates = 1000.0"),
         ("training.points", 2000, "points (2000) must not exceed updates (500)"),
         ("training.device", "gpu", "training.device = 'gpu'"),
-        ("lode.scheduler.mu", 101, "lode.scheduler.mu = 101 must not exceed"),
+        (
+            "lode.scheduler.mu",
+            5,
+            "lode.scheduler.mu = 5: must be from 0.0001 to 1: a share of the run",
+        ),
+        ("lode.scheduler.mu", 5, "what was 5 of 100 log points is 0.05"),
         ("lode.scheduler.horizon", 101, "horizon"),
         ("lode.solver", "rk5", "'rk4' or 'dopri5'"),
         ("lode.fit.held_out_seeds", 5, "leaves nothing"),

@@ -255,11 +255,11 @@ class RateScheduler(LRScheduler):
         rows = self._seen.add(self.last_epoch, train_loss=loss, val_metric=metric)
         due = [row.point for row in rows if self._controller.due(row.point)]
         if len(due) > 1:
-            every = self.total_steps // self.points * self._controller.settings["mu"]
+            every = self.total_steps // self.points * self._controller.mu
             self._tell(
                 "seldom",
                 f"reports are {len(rows)} log points apart, and the LODE decides every "
-                f"{self._controller.settings['mu']}: it decides more seldom; observe at least "
+                f"{self._controller.mu}: it decides more seldom; observe at least "
                 f"every {every} updates, at best every {self.total_steps // self.points}",
             )
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from components.cli.ablate import ablate_command
 from components.cli.errors import run
 from components.cli.importing import import_group
 from components.cli.learn import learn_command
@@ -49,6 +50,7 @@ for command in (
     status_command,
     export_command,
     explain_command,
+    ablate_command,
     retrain_command,
     versions_command,
     promote_command,

@@ -23,6 +23,11 @@ SHARPNESS = (
 )
 
 
+ERRORS_BY_SCHEDULER = (
+    "The same errors over the runs of each scheduler, relative to the variance over all of them."
+)
+
+
 @dataclass(frozen=True)
 class Caption:
     """Title and text under a figure, and what is read out instead of it."""
@@ -163,6 +168,16 @@ def expectations(evaluation: Evaluation) -> Caption:
         f"Final validation {name} as predicted at each decision, one line per seed; a "
         "dot where the plan was changed.",
         f"Predicted final validation {name} at each decision of each LODE run.",
+    )
+
+
+def latent_space(evaluation: Evaluation) -> Caption:
+    return Caption(
+        "Where the LODE finds runs to be",
+        "Its state at the end of each 5 % of a run, told from these alone, in two dimensions: up "
+        "to five runs of every scheduler's best configuration and of LODE's own.",
+        "The LODE's states of several runs in a plane, coloured by share of training, training "
+        f"loss, validation {evaluation.metric}, learning rate and scheduler.",
     )
 
 

@@ -74,7 +74,8 @@ _COLORS = (
 _DASHES = ("-", "--", "-.", ":")
 COLUMN, WIDE = 4.7, 5.0  # inches: one of two columns; alone on its line
 DPI = 200  # of a PNG: sharp on a slide
-COLORS = 64  # of a PNG: lines and their edges need no more, in half of the bytes
+# Of a PNG: lines and their edges need no more, in half of the bytes; the format has 256.
+COLORS, MOST_COLORS = 64, 256
 _NAME_GAP = 1.25  # between two names beside an axis, in heights of their font
 _FONT = 9.5  # points
 
@@ -144,7 +145,9 @@ def _save(drawn: Figure, path: Path, suffix: str) -> None:
         from PIL import Image
 
         drawn.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
-        few = Image.open(path).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+        shaded = drawn.findobj(lambda artist: artist.get_rasterized())  # by a colour map
+        most = MOST_COLORS if shaded else COLORS
+        few = Image.open(path).convert("RGB").quantize(most, dither=Image.Dither.NONE)
         few.save(path, format="png", optimize=True)
         return
     drawn.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.evaluation import captions
+from components.evaluation import captions, latent_space
 from components.evaluation.captions import Caption
 from components.evaluation.curves import curves
 from components.evaluation.drawing import (
@@ -43,9 +42,6 @@ from components.evaluation.sweep_figure import sweep_overview
 from components.evaluation.trajectories import Trajectories
 from components.schedulers.names import LODE, label
 from components.training.history import History
-
-if TYPE_CHECKING:
-    pass
 
 ACCURACY = Metric()
 
@@ -291,6 +287,13 @@ def trajectory(
         name_lines(all_axes[-1], ends)
 
 
+def latents(drawn: Drawn, path: Files) -> None:
+    """Where the LODE finds runs to be (paper, Figure A1)."""
+    found = drawn.trajectories
+    if found is not None and found.latents is not None:
+        latent_space.draw(found.latents, path, drawn.metric)
+
+
 def histories_over_training(histories: Sequence[History], path: Path) -> None:
     """Train loss, validation metric and learning rate of a few runs, one above the other."""
     panels = (
@@ -342,5 +345,6 @@ FIGURES = (
     FigureEntry(
         "trajectories_50", "lode", partial(predicted, 50), partial(captions.trajectory, share=50)
     ),
+    FigureEntry("latent_space", "lode", latents, captions.latent_space, wide=True),
     FigureEntry("sweep", "sweep", swept, captions.sweep, wide=True),
 )

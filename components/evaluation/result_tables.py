@@ -14,6 +14,7 @@ from components.evaluation.decision import decide
 from components.evaluation.metric import Metric
 from components.evaluation.notation import NONE, configuration, measured, p_value
 from components.evaluation.order import ranked, shown_first
+from components.evaluation.quality_table import scheduler_errors
 from components.evaluation.results import ErrorEntry, Evaluation, Price, SchedulerEntry
 from components.evaluation.shared import same_runs
 from components.evaluation.sharpness_table import measured_rows, sharpness_table
@@ -196,6 +197,13 @@ TABLES = (
     ),
     TableEntry(
         "errors", "lode", "How well the LODE predicts", error_table, lambda _: captions.ERRORS
+    ),
+    TableEntry(
+        "errors_by_scheduler",
+        "lode",
+        "How well it predicts the runs of each scheduler",
+        scheduler_errors,
+        lambda _: captions.ERRORS_BY_SCHEDULER,
     ),
 )
 

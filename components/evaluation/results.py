@@ -103,6 +103,9 @@ class ErrorEntry:
     runs: int
 
 
+TableA1 = dict[str, dict[str, dict[str, ErrorEntry]]]
+
+
 @dataclass(frozen=True)
 class RankEntry:
     """The run picked after seeing 5 % of each: its `rank` (1 is best) `of` so many by final
@@ -132,7 +135,8 @@ class FitSummary:
             `held_out` judged by; `diverged`: runs that were left out.
         best_update, best_error: when the error on the held-out runs was least, and that error.
         errors: (update, error) of every look at them.
-        table_a1: by share seen (`5%`), part (`fitted`, `held_out`) and channel.
+        table_a1: by share seen (`5%`), part (`fitted`, `held_out`) and channel. by_scheduler: the
+            same over the runs of each scheduler, pilots' under `plan`.
     """
 
     settings: dict[str, int | float | None] = field(default_factory=dict)
@@ -143,7 +147,8 @@ class FitSummary:
     best_update: int | None = None
     best_error: float | None = None
     errors: list[tuple[int, float]] = field(default_factory=list)
-    table_a1: dict[str, dict[str, dict[str, ErrorEntry]]] = field(default_factory=dict)
+    table_a1: TableA1 = field(default_factory=dict)
+    by_scheduler: dict[str, TableA1] = field(default_factory=dict)
     rank: Rank = field(default_factory=Rank)
 
 

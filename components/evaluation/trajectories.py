@@ -1,4 +1,5 @@
-"""One run of the sweep beside what a LODE predicted of it (paper, Figure 2)."""
+"""What a LODE makes of runs: of one what it predicts (paper, Figure 2), of some where it finds them
+to be (Figure A1)."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.evaluation.latent_space import LatentSpace
 from components.training.history import History
 
 
@@ -19,11 +21,13 @@ class Trajectories:
         predicted: by share observed (%): number of observed points and array (T, 3) of train
             loss, validation metric and learning rate.
         held_out: the LODE was not fitted on the run.
+        latents: states of several runs, the LODE's own among them; None: not drawn.
     """
 
     history: History
     predicted: dict[int, tuple[int, np.ndarray]]
     held_out: bool
+    latents: LatentSpace | None = None
 
     def describe(self) -> dict[str, Any]:
         """For evaluation.json: which run is drawn."""

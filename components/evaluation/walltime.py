@@ -16,6 +16,24 @@ def seconds_per_epoch(histories: Sequence[History]) -> Summary:
     return summarize(h.meta.get("seconds_per_epoch") for h in histories if h.completed)
 
 
+def decision_shares(histories: Sequence[History]) -> Summary:
+    """Mean ± std over runs of the share of an epoch's seconds in which the scheduler decided.
+
+    Measured inside each run, so it means the same however busy the machine was. Runs of scripts
+    and of earlier versions do not know it.
+    """
+
+    def share(history: History) -> float | None:
+        decided, epoch = (
+            history.meta.get(key) for key in ("decision_seconds", "seconds_per_epoch")
+        )
+        if decided is None or not epoch:
+            return None
+        return float(decided / (epoch * history.points["epoch"].iloc[-1]))
+
+    return summarize(share(h) for h in histories if h.completed)
+
+
 def total_seconds(histories: Sequence[History]) -> float:
     """Training seconds of all runs together, i.e. on one worker: what a sweep costs."""
     return float(sum(h.points["elapsed_s"].iloc[-1] for h in histories if len(h.points)))

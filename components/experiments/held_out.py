@@ -23,6 +23,7 @@ from components.lode import table_a1
 from components.lode.channels import LOSS, LR, METRIC
 from components.lode.fit import fit
 from components.lode.model import LODE
+from components.lode.settings import window_points
 from components.runs.sweep_histories import sweep_histories
 from components.settings import Settings
 from components.training.history import History
@@ -155,7 +156,7 @@ def fitted_part(settings: Settings, fitted: list[History], tested: list[History]
         found = fit(
             fitted,
             folder=Path(folder),
-            mu=settings.lode.scheduler.mu,
+            mu=window_points(settings.lode.scheduler.mu, int(fitted[0].meta["points"])),
             settings=config,
             architecture=settings.lode.architecture,
         )

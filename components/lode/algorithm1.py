@@ -2,6 +2,10 @@
 
 Indices k, t_k, t_* and Δt count log points, k = 0 being the start of the run; a log point is
 1 / points of the training length. Everything is compared in original units.
+
+A history's rate at point k, and so a sample's, is that of the interval which *ends* at k. So a run
+at t_* that does as a sample did from t_k on follows its rates at t_k + 1, t_k + 2, …: the paper's
+η̂(t_k + j) for j = 0, …, μ - 1 counts intervals, not the points that end them.
 """
 
 from __future__ import annotations
@@ -44,9 +48,10 @@ class Decision:
         t_k: the matching time of each chosen sample, in log points.
         predicted: mean over the chosen of the predicted metric at t_k + Δt; None without any.
         spread: standard deviation of the same.
-        lrs: mean of the chosen samples' learning rates at t_k + j for j = 0 … max(points - t_*, μ)
-            - 1. The algorithm returns the first μ; the rest is how the plan goes on should no
-            later sample be accepted.
+        lrs: mean of the chosen samples' learning rates over the intervals that follow t_k, the
+            first of them from t_k to t_k + 1; as many as are left, at least μ. The algorithm
+            returns the first μ; the rest is how the plan goes on should no later sample be
+            accepted. Of our controller, the rates at t_*, …, T.
         samples: how many were drawn.
         gain: of our controller, the judged gain of the final metric over the plan in force, where
             `predicted` and `spread` are that plan's: of the average of the chosen, or, where none
@@ -129,12 +134,13 @@ def best_samples(scores: np.ndarray) -> np.ndarray:
 
 
 def average(lrs: np.ndarray, t_k: np.ndarray, chosen: np.ndarray, length: int) -> np.ndarray:
-    """Step 5: mean over the chosen of their learning rates at t_k + j, j = 0 … length - 1.
+    """Step 5: mean over the chosen of their learning rates in the intervals that follow t_k.
 
     Args:
-        lrs: (n, K), predicted at k = 0 … K - 1, K >= t_k + length. chosen: at least one.
+        lrs: (n, K), predicted at k = 0 … K - 1, K > t_k + length. chosen: at least one.
+        length: how many intervals; the first, from t_k to t_k + 1, has the rate at t_k + 1.
     """
-    return np.mean([lrs[i, t_k[i] : t_k[i] + length] for i in chosen], axis=0)
+    return np.mean([lrs[i, t_k[i] + 1 : t_k[i] + 1 + length] for i in chosen], axis=0)
 
 
 def decide(

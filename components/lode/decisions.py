@@ -20,8 +20,8 @@ class Move:
 
     Attributes:
         point: the log point at which it was made, 1 … T.
-        old_lr, new_lr: the rate at the last of the μ log points that follow, before and after; at
-            the decision itself a new plan joins the old one. The same where the plan stays.
+        old_lr, new_lr: the rate at the last of the μ log points that follow, before and after: at
+            the decision itself a new plan of ours joins the old one. The same where it stays.
         expected: the final metric under the plan that was in force, as the metric is logged; None
             where it was not asked.
         gain: how much better the final metric is expected to be, more than 0 being better whatever

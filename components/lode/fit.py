@@ -25,7 +25,7 @@ from components.lode.errors import LODEError
 from components.lode.fit_data import FitData, initial_schedule
 from components.lode.model import LODE, LODEConfig
 from components.lode.penalties import error_penalty, path_length
-from components.lode.settings import Architecture, FitSettings
+from components.lode.settings import Architecture, FitSettings, window_points
 from components.storage.checkpoints import read_checkpoint, write_checkpoint
 from components.training.history import History, digest
 from components.training.threads import one_thread
@@ -107,7 +107,8 @@ def fit(
         training.run(progress)
         training.check_worth()
         lode = training.best_model()
-        summary = training.summary() | table_a1.report(lode, data.series, data.held_out)
+        quality = table_a1.report(lode, data.series, data.held_out, data.schedulers)
+        summary = training.summary() | quality
     lode.config = replace(config, fit=summary)
     lode.save(folder)
     training.path.unlink(missing_ok=True)
@@ -226,7 +227,7 @@ class _Training:
         everything, or anything. Half of the windows begin the run.
         """
         points, runs = self.config.points, len(self.fitted)
-        few, half = (table_a1.window_points(share, points) for share in table_a1.OBSERVED)
+        few, half = (window_points(share, points) for share in table_a1.OBSERVED)
         lengths = (self.mu, few, half, points, int(rng.integers(2, points + 1)))
         length = lengths[rng.integers(len(lengths))]
         size = min(self.settings.batch_size, runs)
@@ -249,7 +250,7 @@ class _Training:
     def _error_on(self, runs: torch.Tensor) -> float:
         """Mean squared standardised error over windows of the lengths that matter."""
         points, mu = self.config.points, self.mu
-        seen = (table_a1.window_points(share, points) for share in (*table_a1.OBSERVED, 1.0))
+        seen = (window_points(share, points) for share in (*table_a1.OBSERVED, 1.0))
         windows = {(share * (points - mu) // 4, mu): None for share in range(4)}
         windows |= dict.fromkeys((0, length) for length in seen)  # each once, in this order
         total = 0.0

@@ -19,11 +19,12 @@ ONE_IN = 5  # configurations is held out where no seed can be, as in the judge's
 
 @dataclass(frozen=True)
 class FitData:
-    """Completed histories: `series` (R, T, 3) in original units, `held_out` (R,) bool; `diverged`
-    were left out."""
+    """Completed histories: `series` (R, T, 3) in original units, `held_out` (R,) bool, `schedulers`
+    (R,) by name; `diverged` were left out."""
 
     series: np.ndarray
     held_out: np.ndarray
+    schedulers: np.ndarray
     diverged: int
 
     @classmethod
@@ -53,7 +54,9 @@ class FitData:
             )
         held_out = [h.run_id in apart or (whole and h.meta["seed"] in last) for h in completed]
         series = np.stack([h.series() for h in completed])
-        return cls(series, np.array(held_out), len(sweep) + len(pilots) - len(completed))
+        schedulers = np.array([str(h.meta["scheduler"]) for h in completed])
+        lost = len(sweep) + len(pilots) - len(completed)
+        return cls(series, np.array(held_out), schedulers, lost)
 
 
 def held_out_runs(sweep: Sequence[History], seeds: int) -> set[str]:

@@ -22,18 +22,26 @@ from components.lode.errors import LODEError
 from components.lode.judge import Judge
 from components.lode.model import LODE
 from components.lode.opening import Opening, every_update
-from components.lode.settings import CONTROLLERS, DEFAULT, PAPER, ControllerSettings
+from components.lode.settings import (
+    CONTROLLERS,
+    DEFAULT,
+    PAPER,
+    SHARES,
+    ControllerSettings,
+    OutOfRangeError,
+    window_points,
+)
 from components.training.scheduler import Scheduler
 
 
 class LODEScheduler(Scheduler):
     """The learning rates of one run, decided by a LODE every μ log points.
 
-    `paper`: up to log point μ the run follows the best configuration of the sweep; the rate planned
-    for log point p holds for all updates from there to p + 1. `default`: the run begins as its
-    judge says, and rates are linear between log points. In both a plan is always kept for the
-    whole rest of the run, so when nothing better is found, or the observations are not finite, it
-    simply goes on.
+    `paper`: up to log point μ the run follows the best configuration of the sweep; a rate is held
+    from one log point to the next, and the history has it at the latter. `default`: the run begins
+    as its judge says, and rates are linear between log points. In both a plan is always kept for
+    the whole rest of the run, so when nothing better is found, or the observations are not finite,
+    it simply goes on.
 
     Args:
         lode: a fitted LODE with an initial schedule.
@@ -41,13 +49,14 @@ class LODEScheduler(Scheduler):
         controller: `default` or `paper`.
         updates, points: N and T of the run. Both may differ from the fit's: the plan is then
             stretched, and a warning says so where N differs.
-        mu, n, sigma, horizon, caution: see `ControllerSettings`; lengths in log points. `horizon`
-            is only the paper's, `caution` only ours.
+        mu, n, sigma, horizon, caution: see `ControllerSettings`; lengths in shares of the run.
+            `horizon` is only the paper's, `caution` only ours.
         seed: of the latent noise.
 
     Attributes:
-        decisions: JSON-able, one per decision: the fields of `Decision` with `lrs` cut to the μ
-            rates that follow, whatever decided them.
+        mu: μ in log points of this run.
+        decisions: JSON-able, one per decision: the fields of `Decision` with `lrs` cut to the rates
+            at the μ log points that follow (fewer at the end), whatever decided them.
 
     Raises:
         LODEError: impossible lengths, an unknown controller, or a LODE without an initial schedule.
@@ -61,10 +70,10 @@ class LODEScheduler(Scheduler):
         points: int,
         judge: Judge | None = None,
         controller: str = DEFAULT,
-        mu: int = ControllerSettings.mu,
+        mu: float = ControllerSettings.mu,
         n: int = ControllerSettings.n,
         sigma: float = ControllerSettings.sigma,
-        horizon: int | None = ControllerSettings.horizon,
+        horizon: float | None = ControllerSettings.horizon,
         caution: float = ControllerSettings.caution,
         seed: int = 0,
     ) -> None:
@@ -81,6 +90,7 @@ class LODEScheduler(Scheduler):
         }
         _check(self.settings, lode, judge)
         self.lode, self.judge = lode, judge
+        self.mu = window_points(mu, points)
         self._lowest = lode.config.channels.lowest_lr
         opening = _opening(lode, judge if controller == DEFAULT else None)
         self._opening = (
@@ -141,7 +151,7 @@ class LODEScheduler(Scheduler):
 
     def due(self, point: int) -> bool:
         """Whether a decision is made at a log point."""
-        return bool(point % self.settings["mu"] == 0 and point < self.settings["points"])
+        return bool(point % self.mu == 0 and point < self.settings["points"])
 
     def open_again(self) -> None:
         """Take back what was decided: the rest of the run goes on as it would have begun."""
@@ -186,12 +196,14 @@ class LODEScheduler(Scheduler):
     def _replan(self, point: int) -> None:
         observed = np.array(self._observed)
         if self.judge is None or self.settings["controller"] == PAPER:
-            observed = observed[-self.settings["mu"] :]
+            observed = observed[-self.mu :]
         if np.isfinite(observed).all():
             decision = self._decide(point, observed)
         else:
             decision = Decision(point, kept="observations not finite")
-        ahead = slice(point, point + self.settings["mu"])
+        # The rates at the μ points that follow: a held plan has no rate at point 0.
+        first = point + len(self._plan) - self.settings["points"]
+        ahead = slice(first, first + self.mu)
         if decision.lrs:
             decision = replace(decision, replaced=_floats(self._plan[ahead]))
             plan = self._plan.copy()
@@ -207,16 +219,11 @@ class LODEScheduler(Scheduler):
         rng = np.random.default_rng([chosen["seed"], point])
         drawn = {"n": chosen["n"], "sigma": chosen["sigma"], "rng": rng}
         if self.judge is None or chosen["controller"] == PAPER:
-            return decide(
-                self.lode,
-                observed,
-                point=point,
-                points=chosen["points"],
-                horizon=chosen["horizon"],
-                **drawn,
-            )
+            points, share = chosen["points"], chosen["horizon"]
+            horizon = None if share is None else max(1, round(share * points))
+            return decide(self.lode, observed, point=point, points=points, horizon=horizon, **drawn)
         state = self.judge.follow(
-            observed, float(self._plan[0]), chosen["mu"], chosen["points"], self._known
+            observed, float(self._plan[0]), self.mu, chosen["points"], self._known
         )
         self._known = point, state
         return improve(
@@ -224,7 +231,7 @@ class LODEScheduler(Scheduler):
             self.judge,
             observed,
             self._plan,
-            mu=chosen["mu"],
+            mu=self.mu,
             caution=chosen["caution"],
             state=state,
             **drawn,
@@ -250,14 +257,16 @@ def _check(settings: dict[str, Any], lode: Model, judge: Judge | None) -> None:
         settings[key]
         for key in ("mu", "points", "updates", "n", "sigma", "horizon", "caution", "controller")
     )
-    if not 2 <= mu <= points <= updates or n < 1 or not sigma >= 0 or not caution >= 0:
+    for name, share in (("mu", mu), ("horizon", 1 if horizon is None else horizon)):
+        try:
+            SHARES.check(share)
+        except OutOfRangeError as error:
+            raise LODEError(f"{name} = {share} {error}") from None
+    if not 2 <= points <= updates or n < 1 or not sigma >= 0 or not caution >= 0:
         raise LODEError(
-            f"mu = {mu}, points = {points}, updates = {updates}, n = {n}, sigma = {sigma}, "
-            f"caution = {caution}: 2 <= mu <= points <= updates, n >= 1, sigma >= 0 and "
-            "caution >= 0 are needed"
+            f"points = {points}, updates = {updates}, n = {n}, sigma = {sigma}, caution = "
+            f"{caution}: 2 <= points <= updates, n >= 1, sigma >= 0 and caution >= 0 are needed"
         )
-    if horizon is not None and not 1 <= horizon <= points:
-        raise LODEError(f"horizon = {horizon} must lie between 1 and points = {points}")
     if controller not in CONTROLLERS:
         raise LODEError(f"unknown controller {controller!r}; known: {', '.join(CONTROLLERS)}")
     if controller == DEFAULT and judge is None:

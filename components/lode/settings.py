@@ -7,6 +7,7 @@ Made by hand they are not checked. Registered models carry this file, so it stay
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -59,6 +60,8 @@ SEEDS = Range(0, 2**53 - 1, "whole numbers that JSON and torch keep exactly")
 POINTS = Range(10, 10_000, "log points: fewer show no shape, the LODE reads more one by one")
 
 _WIDTHS = Range(1, 1024, "the paper has 20; time and memory grow with the square")
+# Earlier versions counted log points, so who writes 5 is told what it is called now.
+SHARES = Range(1e-4, 1, "a share of the run; what was 5 of 100 log points is 0.05")
 _UPDATES = Range(1, 10_000_000, "more take days, and the paper's fit has 4000")
 
 
@@ -138,10 +141,11 @@ class JudgeSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerSettings(Checked):
-    """The scheduler's decisions; `mu` and `horizon` are lengths in log points.
+    """The scheduler's decisions; `mu` and `horizon` are lengths in shares of the run.
 
     Attributes:
-        mu: update interval, and the paper's encoding length; 5 % of T there.
+        mu: μ, how often it decides, and what the paper's controller encodes: 0.05 of a run, as in
+            the paper. Rounded to log points, two at least.
         n: ensemble size, 30.
         sigma: latent noise, 0.15.
         horizon: the paper's Δt; None is the longest, T − t_*, its best. Only `paper` has it.
@@ -150,8 +154,28 @@ class ControllerSettings(Checked):
             the plan.
     """
 
-    mu: Annotated[int, Range(2, POINTS.high, "log points; one shows no slope")] = 5
+    mu: Annotated[float, SHARES] = 0.05
     n: Annotated[int, Range(1, 10_000, "each is decoded at every decision")] = 30
     sigma: Annotated[float, Range(0, 1000, "a latent state is of size 1")] = 0.15
-    horizon: Annotated[int, Range(1, POINTS.high, "log points")] | None = None
+    horizon: Annotated[float, SHARES] | None = None
     caution: Annotated[float, Range(0, 1e12, "no gain is so large")] = 1.0
+
+
+def window_points(share: float, points: int) -> int:
+    """Log points in `share` of a run that has `points`; at least 2, as one shows no slope."""
+    return max(2, round(share * points))
+
+
+def as_shares(controller: Mapping[str, Any], points: int) -> dict[str, Any]:
+    """A controller's settings as they were registered, with lengths in shares of the run.
+
+    Earlier versions registered them in log points: whole numbers, where a share is none.
+
+    Args:
+        controller: `horizon` may be 0, the longest. points: T of the fit.
+    """
+    found = dict(controller)
+    for name in ("mu", "horizon"):
+        if isinstance(found.get(name), int):
+            found[name] = found[name] / points
+    return found | {"horizon": found.get("horizon") or None}

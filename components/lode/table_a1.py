@@ -8,31 +8,36 @@ the channel's mean would reach.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from components.lode.channels import LR, METRIC, Channels
 from components.lode.model import LODE
+from components.lode.settings import window_points
 
 OBSERVED = (0.05, 0.5)  # shares of a run that Table A1 shows before it asks for the whole
 CHANNELS = ("train_loss", "val_metric", "log_lr")
 
 
-def window_points(share: float, points: int) -> int:
-    """Points in the first `share` of a run; at least 2."""
-    return max(2, round(share * points))
-
-
-def report(lode: LODE, series: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
-    """Both tests, JSON-able.
+def report(
+    lode: LODE, series: np.ndarray, held_out: np.ndarray, schedulers: np.ndarray
+) -> dict[str, Any]:
+    """Both tests, JSON-able; the first over all runs, and over those of each scheduler.
 
     Args:
         series: (R, T, 3) all completed histories in original units, fitted and held out.
         held_out: (R,) bool, true for histories the fit did not see.
+        schedulers: (R,) their names.
     """
+    errors = {f"{share:.0%}": relative_errors(lode, series, share) for share in OBSERVED}
     return {
-        "table_a1": table_a1(lode, series, held_out),
+        "table_a1": table_a1(errors, held_out),
+        "by_scheduler": {
+            str(name): table_a1(errors, held_out, schedulers == name)
+            for name in sorted(set(schedulers))
+        },
         "rank": {
             "all": selected_trial(lode, series),
             "held_out": selected_trial(lode, series[held_out]) if held_out.any() else None,
@@ -40,17 +45,21 @@ def report(lode: LODE, series: np.ndarray, held_out: np.ndarray) -> dict[str, An
     }
 
 
-def table_a1(lode: LODE, series: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
-    """`{"5%": {"fitted": {"train_loss": {"mean", "std", "runs"}, …}, "held_out": …}, "50%": …}`."""
-    table: dict[str, Any] = {}
-    for share in OBSERVED:
-        error = relative_errors(lode, series, share)
-        table[f"{share:.0%}"] = {
-            name: _summary(error[mask])
-            for name, mask in (("fitted", ~held_out), ("held_out", held_out))
-            if mask.any()
-        }
-    return table
+def table_a1(
+    errors: Mapping[str, np.ndarray], held_out: np.ndarray, of: np.ndarray | None = None
+) -> dict[str, Any]:
+    """`{"5%": {"fitted": {"train_loss": {"mean", "std", "runs"}, …}, "held_out": …}, "50%": …}`.
+
+    Args:
+        errors: by share seen, (R, 3), as `relative_errors` returns. of: (R,) bool, the runs that
+            count; None: all.
+    """
+    parts = {"fitted": ~held_out, "held_out": held_out}
+    masks = {name: part if of is None else part & of for name, part in parts.items()}
+    return {
+        share: {name: _summary(error[mask]) for name, mask in masks.items() if mask.any()}
+        for share, error in errors.items()
+    }
 
 
 def relative_errors(

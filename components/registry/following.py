@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from components.lode.model import LODE
+from components.lode.settings import as_shares
 from components.registry.connection import RegistryError, connect
 from components.registry.contents import check, download
 from components.registry.lazy import mlflow
@@ -34,4 +36,5 @@ def followed(uri: str, folder: Path, tracking_uri: str | None = None) -> dict[st
         check(found, copied)
         copy_weights(weights_in(copied), folder)
         registered = json.loads(found.tags.get("controller", "{}"))
-    return {**registered, "horizon": registered.get("horizon") or None} if registered else {}
+        points = LODE.load(folder).config.points
+    return as_shares(registered, points) if registered else {}

@@ -16,6 +16,7 @@ import pandas as pd
 
 from components.evaluation.metric import Metric
 from components.lode.names import CONFIG, JUDGE_CONFIG, JUDGE_WEIGHTS, PLAN, WEIGHTS
+from components.lode.settings import window_points
 from components.registry.contents import files_digest
 from components.registry.lazy import mlflow
 from components.training.run import SERIES
@@ -116,7 +117,7 @@ def log_model(
                     "percent": metric is not None and metric.percent,
                 },
                 signature=_signature(controller, points),
-                input_example=_example(controller["mu"]),
+                input_example=_example(window_points(controller["mu"], points)),
                 pip_requirements=[f"{p}=={version(p).partition('+')[0]}" for p in REQUIRES],
                 registered_model_name=name,
             )

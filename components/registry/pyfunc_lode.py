@@ -49,8 +49,8 @@ class LODEModel(PythonModel):
     that the plan should have, as of the last decision, and `spread` the standard deviation of that
     over the judge's members; null where nothing is known yet.
 
-    Parameters: `points` (T of the run), `controller` (`default` or `paper`), `mu`, `n`, `sigma`,
-    `horizon` (0: all that is left), `caution`, `seed`. 20.0 is 20.
+    Parameters: `points` (T of the run), `controller` (`default` or `paper`), `mu` and `horizon` in
+    shares of the run (`horizon` 0: all that is left), `n`, `sigma`, `caution`, `seed`. 20.0 is 20.
 
     A run that asks again with more points is not replayed: the loaded model keeps what the latest
     runs came to.
@@ -114,7 +114,8 @@ class LODEModel(PythonModel):
         settings = dict(params or {})
         _refuse_unknown(settings)
         self._check(settings)
-        points, mu = settings["points"], settings["mu"]
+        points = settings["points"]
+        mu = self._settings.window_points(settings["mu"], points)
         rows = _numbers(model_input)
         rows = rows[np.argsort(rows[:, 0], kind="stable")]
         _check_values(rows, self._percent)
@@ -124,7 +125,7 @@ class LODEModel(PythonModel):
         history[now - len(rows) :] = rows[:, 1:]
         history[:, SERIES.index("val_metric")] *= self._sign  # a loss is small where it is good
         try:
-            scheduler = self._resumed(settings, history)
+            scheduler = self._resumed(settings, mu, history)
         except self._error as error:
             _refuse(str(error))
         ahead = range(now, min(now + mu, points))
@@ -146,17 +147,19 @@ class LODEModel(PythonModel):
 
     def _check(self, settings: dict[str, Any]) -> None:
         """Whole numbers made so, and everything within the ranges that params.yaml has, too."""
-        for name in ("points", "mu", "n", "horizon", "seed"):
+        for name in ("points", "n", "seed"):
             settings[name] = _whole(settings[name], name)
         known = get_type_hints(self._settings.ControllerSettings, include_extras=True)
         ranges = {name: known[name].__metadata__[0] for name in ("mu", "n", "sigma", "caution")}
         ranges |= {"points": self._settings.POINTS, "seed": self._settings.SEEDS}
+        settings["horizon"] = settings["horizon"] or None
+        if settings["horizon"] is not None:
+            ranges["horizon"] = self._settings.SHARES
         for name, allowed in ranges.items():
             try:
                 allowed.check(settings[name])
             except ValueError as error:
                 _refuse(f"parameter {name} = {settings[name]:g} {error}")
-        settings["horizon"] = settings["horizon"] or None
 
     def _new(self, settings: dict[str, Any]) -> Any:
         # One update per log point: `lr(p)` is then the rate that leads from point p to p + 1.
@@ -173,10 +176,10 @@ class LODEModel(PythonModel):
             scheduler.observe(point, *map(float, row))
         return scheduler
 
-    def _resumed(self, settings: dict[str, Any], history: np.ndarray) -> Any:
+    def _resumed(self, settings: dict[str, Any], mu: int, history: np.ndarray) -> Any:
         """As `_replayed`, going on from where this run was when it last asked."""
         seen, scheduler = self._runs.take(settings, history)
-        _check_work(settings, seen, len(history))
+        _check_work(settings, mu, seen, len(history))
         scheduler = scheduler or self._new(settings)
         for point in range(seen + 1, len(history) + 1):
             scheduler.observe(point, *map(float, history[point - 1]))
@@ -241,15 +244,15 @@ def _refuse_unknown(settings: dict[str, Any]) -> None:
         frame = frame.f_back
 
 
-def _check_work(settings: dict[str, Any], seen: int, now: int) -> None:
-    """Refuse what would keep a server busy for minutes."""
-    n, points, mu = settings["n"], settings["points"], settings["mu"]
+def _check_work(settings: dict[str, Any], mu: int, seen: int, now: int) -> None:
+    """Refuse what would keep a server busy for minutes; `mu` in log points."""
+    n, points = settings["n"], settings["points"]
     decisions = now // mu - seen // mu
     if n * points > MOST_AT_ONCE or n * points * decisions > MOST_IN_ALL:
         _refuse(
             f"n = {n} samples of points = {points}, for {decisions} decisions, are more than one "
             f"request may cost (n × points up to {MOST_AT_ONCE:,}, and {MOST_IN_ALL:,} over all "
-            "decisions); give a smaller n, or a larger mu: 5 % of points is usual"
+            "decisions); give a smaller n, or a larger mu: 0.05 is usual"
         )
 
 
@@ -327,7 +330,7 @@ def _latest(given: list[int], points: int, mu: int) -> int:
     if first > max(needed, 1):
         _refuse(
             f"points {first}..{last} do not reach back to point {needed}: the last decision, at "
-            f"point {last // mu * mu}, is made on the mu = {mu} points that end there"
+            f"point {last // mu * mu}, is made on the {mu} points that end there"
         )
     return last
 

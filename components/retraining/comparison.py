@@ -15,6 +15,7 @@ import numpy as np
 
 from components.evaluation.statistics import paired_difference, summarize
 from components.lode.model import LODE
+from components.lode.settings import as_shares
 from components.lode.table_a1 import OBSERVED, relative_errors
 from components.registry.aliases import CHAMPION
 from components.registry.models import fetch
@@ -113,7 +114,9 @@ def compare(settings: Settings, workspace: Workspace, run_all: RunAll | None = N
         folder = workspace.night(task) / "champion"
         shutil.rmtree(folder, ignore_errors=True)  # another night's may have had other files
         fetch(champion.uri, tracking_uri=uri, folder=folder)
-        jobs += _jobs(folder, controller_of(champion), settings, workspace)
+        jobs += _jobs(
+            folder, controller_of(champion, settings.training.points), settings, workspace
+        )
     absent = missing(jobs)
     histories = _trained(jobs, settings, run_all)
     with frozen(task):
@@ -161,10 +164,9 @@ def held_out_errors(
     return errors(ours), errors(theirs) if theirs else None
 
 
-def controller_of(registered: Registration) -> dict[str, Any]:
-    """The controller settings a version was registered with."""
-    settings = json.loads(registered.tags["controller"])
-    return {**settings, "horizon": settings["horizon"] or None}
+def controller_of(registered: Registration, points: int) -> dict[str, Any]:
+    """The controller settings a version was registered with; `points`: T of its fit."""
+    return as_shares(json.loads(registered.tags["controller"]), points)
 
 
 def _still_holds(found: Comparison, night: Night, champion: Registration | None) -> bool:

@@ -147,6 +147,7 @@ def _meta(
         "best_point": outcome.best_point,
         "best_val_metric": best["val_metric"] if best else None,
         "seconds_per_epoch": outcome.train_seconds / epochs if epochs else None,
+        "decision_seconds": outcome.decision_seconds,
         "sharpness": sharpness,
         "sharpness_series": measured.series or None,
         "price": asdict(scheduler.price),

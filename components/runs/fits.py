@@ -12,7 +12,7 @@ from components.lode.judge import Judge
 from components.lode.judge_fit import Runs, fit_judge
 from components.lode.model import LODE
 from components.lode.opening import Opening
-from components.lode.settings import Architecture, FitSettings, JudgeSettings
+from components.lode.settings import Architecture, FitSettings, JudgeSettings, window_points
 from components.runs.progress import Advance
 from components.runs.side_by_side import side_by_side
 from components.settings import Settings
@@ -21,9 +21,9 @@ from components.training.history import History
 
 @dataclass(frozen=True)
 class Recipe:
-    """How LODE and judge are fitted."""
+    """How LODE and judge are fitted; `mu` is a share of a run."""
 
-    mu: int
+    mu: float
     fit: FitSettings
     judge: JudgeSettings
     architecture: Architecture
@@ -84,7 +84,7 @@ def fit_lode(
         checkpoint=checkpoint,
         settings=recipe.fit,
         architecture=recipe.architecture,
-        mu=recipe.mu,
+        mu=window_points(recipe.mu, int(sweep[0].meta["points"])),
         progress=show,
     ).lode
 

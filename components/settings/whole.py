@@ -75,16 +75,6 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Settings:
-        points, controller = self.training.points, self.lode.scheduler
-        if controller.mu > points:
-            raise ValueError(
-                f"lode.scheduler.mu = {controller.mu} must not exceed training.points = {points}"
-            )
-        if controller.horizon is not None and controller.horizon > points:
-            raise ValueError(
-                f"lode.scheduler.horizon = {controller.horizon} must not exceed "
-                f"training.points = {points}"
-            )
         imported = self.own is not None and self.own.imported  # whose seeds are not the sweep's
         if self.lode.fit.held_out_seeds >= len(self.sweep.seeds) and not imported:
             raise ValueError(

@@ -40,7 +40,7 @@ def _work(settings: Settings, workspace: Workspace, done: Callable[[str], None])
     sweep = compared.sweep
     runs = read_histories_of(compared.jobs, "lode train")
     done("the LODE's predictions")
-    trajectories = predict_held_out(workspace.lode(task), sweep)
+    trajectories = predict_held_out(workspace.lode(task), sweep, runs)
     done("the comparison")
     pilots = read_pilots(workspace.pilot_summary(task))
     found = evaluate(

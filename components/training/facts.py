@@ -150,6 +150,7 @@ RULES: dict[str, tuple[Callable[[object], bool], str]] = {
     "sharpness_method": _NAME,
     "data_digest": _NAME,
     "seconds_per_epoch": (_not_negative, "a number of at least 0"),
+    "decision_seconds": (_not_negative, "a number of at least 0"),
     "device": _NAME,
     "threads": _COUNT,
     "versions": _TABLE,

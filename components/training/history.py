@@ -82,9 +82,10 @@ class History:
         points: the log points, columns `COLUMNS`, ordered by point.
         meta: `run_id, task, scheduler, peak_lr, seed, updates, points, status`, then `test_metric`,
             `best_val_metric`, `best_point`, `metric_name`, `metric_percent`, `metric_goal`,
-            `seconds_per_epoch`, `device`, `versions`, and where measured `sharpness` (at the end)
-            and `sharpness_series` (a record for each measurement on the way). Where `metric_goal`
-            is `minimize`, metrics here are the negative of what was logged.
+            `seconds_per_epoch`, `decision_seconds` (how long its scheduler decided), `device`,
+            `versions`, and where measured `sharpness` (at the end) and `sharpness_series` (a record
+            for each measurement on the way). Where `metric_goal` is `minimize`, metrics here are
+            the negative of what was logged.
     """
 
     points: pd.DataFrame

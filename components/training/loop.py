@@ -31,6 +31,7 @@ class Outcome:
     best_weights: dict[str, torch.Tensor]  # of the best validation point
     best_point: int  # 0: diverged before the first
     train_seconds: float  # without evaluation
+    decision_seconds: float = 0.0  # of them, in which the scheduler was told of log points
 
     @property
     def best_metric(self) -> float:
@@ -122,7 +123,9 @@ def log_points(
             )
             if not outcome.best_point or metric > outcome.best_metric:
                 outcome.best_weights, outcome.best_point = _copy(network), point
+            told = time.perf_counter()  # nothing is pending on the device: the metric was read
             scheduler.observe(point, train_loss, metric, lr)
+            outcome.decision_seconds += time.perf_counter() - told
         paused = time.perf_counter()
         outcome.train_seconds = paused - started - evaluating
         yield outcome

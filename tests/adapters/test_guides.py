@@ -61,7 +61,7 @@ def test_every_block_has_its_test() -> None:
 
 def test_pytorch(beside: Path) -> None:
     scheduler = run(blocks("drop-in.md")["PyTorch"])["scheduler"]
-    assert scheduler.last_epoch == 200 and len(scheduler.decisions) == 3
+    assert scheduler.last_epoch == 200 and len(scheduler.decisions) == 9
 
 
 def test_without_this_project(

@@ -17,10 +17,10 @@ from components.lode.errors import LODEError  # noqa: E402
 from components.lode.names import PLAN  # noqa: E402
 from components.lode.plan_file import read_plan  # noqa: E402
 
-from .made import MU  # noqa: E402
+from .made import MU, POINTS  # noqa: E402
 
 BATCHES, EPOCHS = 40, 5  # N = 200 without accumulation
-SETTINGS = {"mu": MU, "n": 6, "sigma": 0.3, "caution": 0.0, "seed": 1}
+SETTINGS = {"mu": MU / POINTS, "n": 6, "sigma": 0.3, "caution": 0.0, "seed": 1}
 
 
 class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]

@@ -22,7 +22,7 @@ from components.training.run import RunSpec, log_steps
 from tests.registry.conftest import POINTS
 from tests.runs.scripts import ACCURACY, job
 
-CONTROLLER = {"controller": "default", "mu": 5, "n": 20, "sigma": 0.15, "caution": 0.0}
+CONTROLLER = {"controller": "default", "mu": 0.25, "n": 20, "sigma": 0.15, "caution": 0.0}
 
 
 def optimizer() -> torch.optim.Optimizer:

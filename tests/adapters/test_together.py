@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .made import MU, UPDATES
+from .made import MU, POINTS, UPDATES
 from .test_torch_scheduler import NOISY, begun
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def free_port() -> int:
 
 @pytest.mark.slow
 def test_every_process_has_the_rates_of_the_first(lode_dir: Path) -> None:
-    options = {"total_steps": UPDATES, "mu": MU, **NOISY}
+    options = {"total_steps": UPDATES, "mu": MU / POINTS, **NOISY}
     port = free_port()
     running = [
         subprocess.Popen(

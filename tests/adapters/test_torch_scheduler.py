@@ -38,7 +38,7 @@ FIXTURES_LIVE = settings(
 
 def begun(source: Any, *ratios: float, every: int = 10, **given: Any) -> Training:
     optimizer = an_optimizer(*ratios)
-    options: dict[str, Any] = {"total_steps": UPDATES, "mu": MU, **NOISY}
+    options: dict[str, Any] = {"total_steps": UPDATES, "mu": MU / POINTS, **NOISY}
     scheduler = LODEScheduler.load(source, optimizer, **(options | given))
     return Training(scheduler, optimizer, every)
 
@@ -57,7 +57,7 @@ def saved(value: Any) -> Any:
 def test_reported_at_its_log_points_it_has_the_pipelines_rates(lode_dir: Path) -> None:
     training = begun(lode_dir)
     assert isinstance(training.scheduler, torch.optim.lr_scheduler.LRScheduler)
-    ours = load_scheduler(lode_dir, updates=UPDATES, points=POINTS, mu=MU, **NOISY)
+    ours = load_scheduler(lode_dir, updates=UPDATES, points=POINTS, mu=MU / POINTS, **NOISY)
     expected = []
     for done in range(1, UPDATES + 1):
         expected.append([ours.lr(done - 1)])
@@ -241,7 +241,7 @@ def test_made_anew_on_a_restored_optimizer_it_has_the_same_ratios(lode_dir: Path
     first.go(100)
     optimizer = an_optimizer(1.0, 1.0)
     optimizer.load_state_dict(saved(first.optimizer.state_dict()))  # type: ignore[attr-defined]
-    second = LODEScheduler.load(lode_dir, optimizer, total_steps=UPDATES, mu=MU)  # type: ignore[arg-type]
+    second = LODEScheduler.load(lode_dir, optimizer, total_steps=UPDATES, mu=MU / POINTS)  # type: ignore[arg-type]
     assert second.get_last_lr() == [0.001, 0.0005]
 
 
@@ -274,14 +274,16 @@ def test_the_state_of_another_run_is_refused(lode_dir: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW, torch.optim.Adagrad])
 def test_any_optimizer_has_the_same_rates(kind: type, lode_dir: Path) -> None:
     optimizer: Any = an_optimizer(kind=kind)
-    scheduler = LODEScheduler.load(lode_dir, optimizer, total_steps=UPDATES, mu=MU, **NOISY)
+    scheduler = LODEScheduler.load(
+        lode_dir, optimizer, total_steps=UPDATES, mu=MU / POINTS, **NOISY
+    )
     assert Training(scheduler, optimizer).go(UPDATES) == begun(lode_dir).go(UPDATES)
 
 
 def test_closures_are_one_update(lode_dir: Path) -> None:
     parameter = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.LBFGS([parameter], lr=1.0, max_iter=4)
-    scheduler = LODEScheduler.load(lode_dir, optimizer, total_steps=UPDATES, mu=MU)
+    scheduler = LODEScheduler.load(lode_dir, optimizer, total_steps=UPDATES, mu=MU / POINTS)
     calls = 0
 
     def closure() -> torch.Tensor:
@@ -317,7 +319,9 @@ def test_a_rate_that_is_a_tensor_is_filled_in_place(lode_dir: Path) -> None:
     parameter.grad = torch.zeros(2)
     rate = torch.tensor(0.1, dtype=torch.float64)
     optimizer = torch.optim.Adam([parameter], lr=rate, foreach=False)
-    scheduler = LODEScheduler.load(lode_dir, optimizer, total_steps=UPDATES, mu=MU, **NOISY)
+    scheduler = LODEScheduler.load(
+        lode_dir, optimizer, total_steps=UPDATES, mu=MU / POINTS, **NOISY
+    )
     rates = Training(scheduler, optimizer).go(UPDATES)
     assert rates == begun(lode_dir).go(UPDATES)
     assert optimizer.param_groups[0]["lr"] is rate, "what a compiled step has captured"
@@ -407,12 +411,13 @@ def test_what_is_no_source_is_named(lode_dir: Path, tmp_path: Path) -> None:
         (tmp_path / "nothing", {}, "no such plan"),
         (tmp_path / "other.json", {}, "other.json.*missing"),
         (tmp_path / "empty", {}, "no such file; run `lode fit`"),
-        (lode_dir, {"total_steps": 2}, "2 <= mu <= points <= updates"),
-        (lode_dir, {"points": UPDATES + 1}, "2 <= mu <= points <= updates"),
+        (lode_dir, {"total_steps": 1}, "2 <= points <= updates"),
+        (lode_dir, {"points": UPDATES + 1}, "2 <= points <= updates"),
         (lode_dir, {"goal": "minimize"}, "goal is 'minimize', and .* a metric to maximize"),
         (lode_dir, {"goal": "low"}, "goal is 'low', and"),
         (lode_dir, {"samples": 3}, "no such setting.*samples"),
-        (lode_dir / PLAN, {"mu": 3}, "leave out mu"),
+        (lode_dir / PLAN, {"mu": 0.1}, "leave out mu"),
+        (lode_dir, {"mu": 5}, "mu = 5 must be from .*5 of 100 log points is 0.05"),
         (lode_dir / PLAN, {"total_steps": 0}, "total_steps = 0: the updates"),
         (lode_dir, {"total_steps": 1e3}, "total_steps = 1000.0: the updates"),
     ):

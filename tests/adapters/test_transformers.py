@@ -17,9 +17,9 @@ from components.lode.errors import LODEError  # noqa: E402
 from components.lode.names import PLAN  # noqa: E402
 from components.lode.plan_file import read_plan  # noqa: E402
 
-from .made import MU, UPDATES  # noqa: E402
+from .made import MU, POINTS, UPDATES  # noqa: E402
 
-SETTINGS = {"mu": MU, "n": 30, "sigma": 0.5, "caution": 0.0, "seed": 1}
+SETTINGS = {"mu": MU / POINTS, "n": 30, "sigma": 0.5, "caution": 0.0, "seed": 1}
 
 
 class Model(torch.nn.Module):

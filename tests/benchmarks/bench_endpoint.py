@@ -83,7 +83,7 @@ def a_registered_lode(folder: Path, warm_up: int) -> str:
         tags={},
         tracking_uri=f"sqlite:///{folder}/mlflow.db",
         artifact_root=folder / "artifacts",
-        settings=ControllerSettings(mu=MU, n=SAMPLES),
+        settings=ControllerSettings(mu=MU / POINTS, n=SAMPLES),
         about=About(metric=Metric()),
     ).location
 

@@ -115,7 +115,7 @@ def prepared(
     )
     # A run's last updates: the weights hardly move, so the cost is that of fitted dynamics.
     settings = FitSettings(updates=updates, batch_size=batch, held_out_seeds=0)
-    nothing_held_out = FitData(series, np.zeros(len(series), bool), 0)
+    nothing_held_out = FitData(series, np.zeros(len(series), bool), np.full(len(series), "any"), 0)
     training = Updates(
         config, settings, nothing_held_out, max(2, points // 20), Path(tempfile.gettempdir())
     )

@@ -46,7 +46,7 @@ task: mnist1d-cnn
 training: {updates: 40, points: 20, train_samples: 400, device: cpu}
 sweep: {schedulers: [constant, onecycle], peak_lrs: [0.01], seeds: [0, 1]}
 pilots: {runs: 0}
-lode: {fit: {updates: 300}, judge: {updates: 20}, scheduler: {mu: 3, n: 3}}
+lode: {fit: {updates: 300}, judge: {updates: 20}, scheduler: {mu: 0.3, n: 3}}
 retraining: {seeds: 2, max_error: 5.0, tolerance: 1.0}
 evaluation: {seeds: [100, 101], sharpness: none}
 execution: {mode: workers, runs_per_shard: 3}

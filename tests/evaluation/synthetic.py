@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from components.evaluation.latent_space import LatentSpace
 from components.evaluation.results import (
     BaselinePlan,
     ErrorEntry,
@@ -204,7 +205,16 @@ def trajectories(runs: list[History]) -> Trajectories:
     """A run of the best configuration beside predictions that are a little too good."""
     drawn = next(h for h in runs if h.configuration == ("onecycle", 0.05) and h.meta["seed"] == 2)
     predicted = drawn.series() * np.array([0.9, 1.01, 1.0])
-    return Trajectories(drawn, {5: (2, predicted), 50: (20, predicted)}, held_out=True)
+    seen = {5: (2, predicted), 50: (20, predicted)}
+    return Trajectories(drawn, seen, held_out=True, latents=latents(runs))
+
+
+def latents(runs: list[History]) -> LatentSpace:
+    """States that are what was logged, and nothing else."""
+    few = [run for run in runs if run.completed][::12]
+    series = np.stack([run.series()[4::5] for run in few])
+    names = tuple(str(run.meta["scheduler"]) for run in few)
+    return LatentSpace(series, np.linspace(12.5, 100, series.shape[1]), series, names)
 
 
 def decisions() -> list[dict]:

@@ -1,6 +1,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 
 from components.evaluation.accuracy import scheduler_entry
@@ -13,7 +14,7 @@ from components.evaluation.ranking import (
 )
 from components.evaluation.results import Price
 from components.evaluation.rows import distinct, group_runs
-from components.evaluation.walltime import seconds_per_epoch, total_seconds
+from components.evaluation.walltime import decision_shares, seconds_per_epoch, total_seconds
 
 
 def test_the_best_mean_over_seeds_is_chosen_per_scheduler(synthetic):
@@ -125,3 +126,9 @@ def test_walltime(synthetic):
     found = seconds_per_epoch(runs)
     assert found.n == 3 and found.mean < 1
     assert total_seconds(runs) == pytest.approx(3 * 2.0 + 0.5)
+    assert decision_shares(runs).n == 0, "earlier runs do not say"
+    for run in runs[:2]:  # of 2 epochs' 2 seconds each
+        run.points["epoch"] = np.linspace(0, 2, len(run.points))
+        run.meta |= {"seconds_per_epoch": 2.0, "decision_seconds": 0.04 + run.meta["seed"] * 0.08}
+    shares = decision_shares(runs)
+    assert (shares.mean, shares.n) == (pytest.approx(0.02), 2)

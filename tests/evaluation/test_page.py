@@ -50,7 +50,7 @@ class Page(HTMLParser):
         head, _, body = address.partition(";base64,")
         if name and head.startswith("data:"):
             self.files[name] = base64.b64decode(body)
-        else:
+        elif not head.startswith("data:image/png"):  # a panel of the latent space's dots
             self.fetched.append(address)
 
     def handle_startendtag(self, tag, attributes):

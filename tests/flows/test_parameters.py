@@ -90,7 +90,7 @@ jobs = st.builds(
     device=st.sampled_from(["auto", "cuda:1"]),
     lode=st.none() | st.just(Path("/a/models/lode/x")),
     policy=st.none() | st.just(Path("/a/models/gns/x")),
-    controller=st.just({}) | st.just({"mu": 5, "horizon": None, "sigma": 0.15}),
+    controller=st.just({}) | st.just({"mu": 0.05, "horizon": None, "sigma": 0.15}),
     plan=st.just(()) | st.lists(finite, min_size=2, max_size=5).map(tuple),
     sharpness=st.none() | st.just({"method": "lanczos", "samples": 64}),
 )

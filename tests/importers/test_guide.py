@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     for tracker in ("mlflow", "wandb", "tensorboard"):
         params["tasks"][f"from-{tracker}"] = {"imported": True, "metric": METRIC}
     params["training"] = {"updates": 400, "points": 20}
-    params["lode"] = {"scheduler": {"mu": 5, "n": 5}}
+    params["lode"] = {"scheduler": {"n": 5}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     runs = {
         name: (

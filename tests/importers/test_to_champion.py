@@ -73,7 +73,7 @@ def test_imported_fitted_registered_and_followed(tracker: str, tmp_path: Path) -
         "lode": {
             "fit": {"updates": 20},
             "judge": {"updates": 20},
-            "scheduler": {"mu": 5, "n": 5},
+            "scheduler": {"n": 5},
         },
     }
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))

@@ -30,7 +30,7 @@ SETTINGS = """
 task: mnist1d-cnn
 training: {updates: 20, points: 10, train_samples: 200, device: cpu}
 sweep: {schedulers: [constant, onecycle], peak_lrs: [0.01], seeds: [0, 1]}
-lode: {fit: {updates: 10}, judge: {updates: 20}, scheduler: {mu: 3, n: 2}}
+lode: {fit: {updates: 10}, judge: {updates: 20}, scheduler: {mu: 0.3, n: 2}}
 evaluation: {seeds: [100, 101], sharpness: none}
 """
 

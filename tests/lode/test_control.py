@@ -202,7 +202,7 @@ def scheduler(lode: Toy | None = None, judge: Judge | None = None, **changes: An
     options = {
         "updates": 50,
         "points": T,
-        "mu": MU,
+        "mu": MU / T,
         "n": 8,
         "sigma": 0.5,
         "caution": 0.0,
@@ -303,7 +303,8 @@ def test_a_decisions_rates_are_those_in_force() -> None:
         rng=np.random.default_rng([7, MU]),
     )
     assert [run.lr(5 * p - 1) for p in range(MU, T + 1)] == pytest.approx(expected.lrs)
-    assert decision["lrs"] == pytest.approx(expected.lrs[:MU])
+    assert decision["lrs"] == pytest.approx(expected.lrs[1 : MU + 1]), "those at the next points"
+    assert decision["replaced"] == pytest.approx(PLAN[MU + 1 : 2 * MU + 1])
     assert json.loads(json.dumps(run.decisions, allow_nan=False)) == run.decisions
 
 
@@ -380,14 +381,14 @@ def test_without_a_judge_it_is_refused() -> None:
 
 
 def test_a_state_of_the_other_controller_is_refused() -> None:
-    paper = LODEScheduler(Toy(), updates=50, points=T, mu=MU, controller="paper")
+    paper = LODEScheduler(Toy(), updates=50, points=T, mu=MU / T, controller="paper")
     with pytest.raises(LODEError, match="state of a scheduler with"):
         scheduler().load_state_dict(paper.state_dict())
 
 
 def test_from_a_folder_with_a_judge_and_without(tmp_path: Path) -> None:
     LODE(replace(Toy().config, latent=4, hidden=4)).save(tmp_path)
-    options: dict[str, Any] = {"updates": 50, "points": T, "mu": MU}
+    options: dict[str, Any] = {"updates": 50, "points": T, "mu": MU / T}
     with pytest.raises(LODEError, match=r"judge\.json: no such file; run `lode fit` first"):
         load_scheduler(tmp_path, **options)
     assert load_scheduler(tmp_path, **options, controller="paper").lr(0) == INITIAL[0]

@@ -521,10 +521,20 @@ def test_table_a1_and_rank_by_hand(
     held_out = np.array([h.meta["seed"] == 2 for h in histories])
     metric = series[..., METRIC]
     knows: Any = Exact(fitted[1].lode, series, np.array([0.0, 0.1, 0.0]))
-    table = table_a1.table_a1(knows, series, held_out)["50%"]["held_out"]
+    names = np.array([h.meta["scheduler"] for h in histories])
+    found = table_a1.report(knows, series, held_out, names)
+    table = found["table_a1"]["50%"]["held_out"]
     assert table["val_metric"]["mean"] == pytest.approx(0.1**2 / metric.var())
     assert table["val_metric"]["std"] == pytest.approx(0, abs=1e-9)
     assert table["train_loss"]["mean"] == table["log_lr"]["mean"] == 0
+    assert set(found["by_scheduler"]) == set(names)
+    of_one = table_a1.report(Exact(fitted[1].lode, series, np.zeros(3)), series, held_out, names)
+    for name, own in found["by_scheduler"].items():
+        runs = int((held_out & (names == name)).sum())
+        assert own["5%"]["held_out"]["val_metric"]["runs"] == runs > 0
+        # relative to the variance over all runs, so that schedulers can be compared
+        assert own["5%"]["held_out"]["val_metric"]["mean"] == pytest.approx(0.1**2 / metric.var())
+        assert of_one["by_scheduler"][name]["5%"]["fitted"]["val_metric"]["mean"] == 0
     final = metric[:, -1]
     best = {"rank": 1, "of": 18, "metric": final.max(), "best": final.max()}
     assert table_a1.selected_trial(knows, series) == pytest.approx(best)

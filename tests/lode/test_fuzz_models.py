@@ -59,7 +59,7 @@ def predicts(folder: Path) -> list[list[float]]:
     said = [LODE.load(folder).predict(times, window[None], np.linspace(0, 1, 5)).ravel()]
     said.append(Judge.load(folder).final_metric(tables).ravel())
     for controller in ("paper", "default"):
-        run = load_scheduler(folder, updates=20, points=POINTS, mu=2, n=4, controller=controller)
+        run = load_scheduler(folder, updates=20, points=POINTS, mu=0.2, n=4, controller=controller)
         for point, row in enumerate(window, 1):
             run.observe(point, *row)
         said.append(np.array([run.lr(step) for step in range(20)]))

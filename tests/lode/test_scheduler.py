@@ -27,6 +27,9 @@ from components.lode.channels import Channels
 from components.lode.errors import LODEError
 from components.lode.model import LODEConfig
 from components.lode.scheduler import LODEScheduler
+from components.lode.settings import as_shares
+from components.schedulers.parametric import learning_rate
+from components.schedulers.plan import parametric_table
 
 CHANNELS = Channels(-0.01, 1e-3, (1e-6, 0.1), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 T = 10
@@ -108,8 +111,8 @@ def test_the_best_three_are_averaged_from_their_own_matching_times() -> None:
     assert chosen.tolist() == [3, 2, 4]  # best first; of equals the first
     lrs = np.arange(25.0).reshape(5, 5)
     t_k = np.array([0, -1, 1, 2, 0])
-    # rows 3, 2, 4 from columns 2, 1, 0: (17, 18), (11, 12), (20, 21)
-    assert average(lrs, t_k, chosen, 2).tolist() == [16.0, 17.0]
+    # rows 3, 2, 4 after columns 2, 1, 0: (18, 19), (12, 13), (21, 22)
+    assert average(lrs, t_k, chosen, 2).tolist() == [17.0, 18.0]
 
 
 def test_fewer_than_three_are_averaged_too() -> None:
@@ -119,7 +122,8 @@ def test_fewer_than_three_are_averaged_too() -> None:
 
 def test_the_whole_decision_worked_out_by_hand() -> None:
     """Loss 0.5 ± 0.08 is met at k = 5 only (0.5; its neighbours are 0.1 away), so every sample
-    matches there and the largest three latents win; their rates run on from k = 5."""
+    matches there and the largest three latents win; the rates that follow are
+    those of the intervals that end at k = 6, 7, …"""
     toy = Toy()
     decision = decide(toy, window(0.5), point=4, points=T, n=8, sigma=0.1, horizon=None, rng=rng())
     assert (decision.samples, decision.kept, decision.gain) == (8, None, None)
@@ -130,7 +134,7 @@ def test_the_whole_decision_worked_out_by_hand() -> None:
     assert decision.t_k == (5, 5, 5)
     assert decision.predicted == pytest.approx((1.1 + a[best]).mean())  # k + Δt = 5 + 6 = 11
     assert decision.spread == pytest.approx(a[best].std())
-    expected = [(1 + a[best].mean()) * 0.1 * (5 + j) / T for j in range(6)]
+    expected = [(1 + a[best].mean()) * 0.1 * (6 + j) / T for j in range(6)]
     assert decision.lrs == pytest.approx(expected)
 
 
@@ -177,17 +181,17 @@ def test_a_wider_tolerance_accepts_no_less(
 @settings(max_examples=50, deadline=None)
 @given(
     lrs=st.lists(st.lists(st.floats(0, 1), min_size=6, max_size=6), min_size=3, max_size=3),
-    t_k=st.lists(st.integers(0, 3), min_size=3, max_size=3),
+    t_k=st.lists(st.integers(0, 2), min_size=3, max_size=3),
 )
 def test_the_average_lies_within_its_members(lrs: list[list[float]], t_k: list[int]) -> None:
     array, times = np.array(lrs), np.array(t_k)
     found = average(array, times, np.arange(3), 2)
-    members = np.stack([array[i, times[i] : times[i] + 2] for i in range(3)])
+    members = np.stack([array[i, times[i] + 1 : times[i] + 3] for i in range(3)])
     assert (found >= members.min(0) - 1e-12).all() and (found <= members.max(0) + 1e-12).all()
 
 
 def scheduler(lode: Toy | None = None, **changes: Any) -> LODEScheduler:
-    options = {"updates": 50, "points": T, "mu": 3, "n": 8, "sigma": 0.1, "seed": 7} | changes
+    options = {"updates": 50, "points": T, "mu": 0.3, "n": 8, "sigma": 0.1, "seed": 7} | changes
     return LODEScheduler(lode or Toy(), controller="paper", **options)
 
 
@@ -237,6 +241,65 @@ def test_a_decision_sets_the_rates_from_its_point_on_and_holds_them_between_poin
     assert run.decisions[0]["lrs"] == list(expected.lrs[:3])
     assert run.decisions[0]["kept"] is None
     assert json.loads(json.dumps(run.decisions, allow_nan=False)) == run.decisions
+
+
+class Oracle(Toy):
+    """A LODE that decodes a run under OneCycle 0.05, N = 100, T = 20, exactly: every rate at the
+    point where the history of such a run has it."""
+
+    def __init__(self) -> None:
+        self.table = parametric_table("onecycle", 0.05, 100, 20)
+        super().__init__(initial=tuple(self.table[1:]))
+
+    def decode_series(
+        self, z0: torch.Tensor, times: np.ndarray, coarse: bool = False
+    ) -> np.ndarray:
+        rates = np.interp(times, np.arange(21) / 20, self.table)
+        return np.tile(np.stack((1 - times, times, rates), -1), (len(z0), 1, 1))
+
+
+def test_a_run_that_does_as_the_lode_foretells_keeps_to_the_schedule_that_it_decodes() -> None:
+    """The rate at a log point is that of the interval which ends there, in a history, in the
+    opening, and in a decision: after point 2 the run goes on with the rates at points 3, 4, 5."""
+    due = [learning_rate("onecycle", 5 * point - 1, 100, 0.05) for point in range(1, 21)]
+    run = scheduler(Oracle(), updates=100, points=20, mu=0.1, n=1)
+    applied = []
+    for point in range(1, 21):
+        applied.append(run.lr(5 * point - 1))
+        # Of a window of two the deviation is then so small that no other time has such a loss.
+        run.observe(point, 1 - point / 20 - 0.01 * (point % 2), point / 20, applied[-1])
+        if point == 2:
+            ahead = [run.lr(step) for step in range(10, 25)]
+            assert ahead[::5] == pytest.approx([0.02349, 0.03576, 0.04542], abs=5e-6)
+            assert ahead == pytest.approx(np.repeat(due[2:5], 5))
+    assert applied == pytest.approx(due, abs=CHANNELS.lowest_lr)
+    assert [d["t_k"] for d in run.decisions] == [[point] for point in range(2, 20, 2)]
+
+
+@pytest.mark.parametrize(("points", "every"), [(10, 2), (20, 2), (100, 5), (600, 30)])
+def test_mu_is_a_share_of_the_run_and_two_points_at_least(points: int, every: int) -> None:
+    run = scheduler(points=points, updates=600, mu=0.05)
+    drive(run, 1, points)
+    assert [d["point"] for d in run.decisions] == list(range(every, points, every))
+
+
+def test_a_horizon_is_a_share_of_the_run() -> None:
+    predicted = []
+    for horizon in (0.1, 0.3, None):
+        run = scheduler(horizon=horizon, n=1)
+        drive(run, 1, 3)
+        decision = run.decisions[0]
+        predicted.append(decision["predicted"] - decision["t_k"][0] / T)
+    assert predicted == pytest.approx([0.1, 0.3, 0.7])
+
+
+def test_lengths_that_were_registered_in_log_points_become_shares() -> None:
+    old = {"controller": "paper", "mu": 30, "horizon": 60, "n": 30}
+    assert as_shares(old, 600) == {"controller": "paper", "mu": 0.05, "horizon": 0.1, "n": 30}
+    assert as_shares({"mu": 5, "horizon": 0}, 100) == {"mu": 0.05, "horizon": None}
+    new = {"mu": 0.05, "horizon": 1.0}
+    assert as_shares(new, 100) == new
+    assert as_shares(new | {"horizon": 0.0}, 100) == {"mu": 0.05, "horizon": None}
 
 
 def test_decisions_are_made_every_mu_points_and_not_at_the_end() -> None:
@@ -301,8 +364,8 @@ def test_another_number_of_points_maps_by_fraction_of_the_training(points: int) 
     for fraction in (0.0, 0.21, 0.59, 0.99):
         index = math.floor(fraction * points)
         assert run.lr(int(fraction * 100)) == pytest.approx(INITIAL[index * T // points])
-    drive(run, 1, 3)
-    assert np.allclose(toy.seen[0][0], np.arange(1, 4) / points)
+    drive(run, 1, run.mu)
+    assert np.allclose(toy.seen[0][0], np.arange(1, run.mu + 1) / points)
     assert toy.decoded[0][1] == pytest.approx(1 / points)
 
 
@@ -323,7 +386,7 @@ def test_a_killed_run_continues_bit_for_bit(stop: int) -> None:
 
 def test_a_state_of_other_settings_is_refused() -> None:
     with pytest.raises(LODEError, match="state of a scheduler with"):
-        scheduler().load_state_dict(scheduler(mu=4).state_dict())
+        scheduler().load_state_dict(scheduler(mu=0.4).state_dict())
 
 
 def test_seeds_differ_and_repeat() -> None:
@@ -342,8 +405,8 @@ def test_points_out_of_order_are_refused() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"mu": 1},
-        {"mu": 11},
+        {"mu": 0},
+        {"mu": 3},
         {"updates": 9},
         {"n": 0},
         {"sigma": -0.1},

@@ -108,7 +108,9 @@ def test_where_a_run_diverged() -> None:
 
 # ------------------------------------------------------------- a real campaign
 
-RECIPE = Recipe(5, FitSettings(updates=20), JudgeSettings(updates=20), Architecture(solver_steps=4))
+RECIPE = Recipe(
+    0.25, FitSettings(updates=20), JudgeSettings(updates=20), Architecture(solver_steps=4)
+)
 
 
 @pytest.fixture(scope="module")

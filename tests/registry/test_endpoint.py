@@ -48,7 +48,7 @@ def model_uri(
         tags={},
         tracking_uri=uri,
         artifact_root=folder,
-        settings=ControllerSettings(mu=MU, n=6, sigma=0.3, caution=0.0),
+        settings=ControllerSettings(mu=MU / POINTS, n=6, sigma=0.3, caution=0.0),
         about=About(metric=Metric()),
     ).location
 
@@ -151,11 +151,9 @@ REFUSED = (
     Refused("n=1e5", asked(RUN, n=1e5), "n = 100000 must be from 1 to 10000"),
     Refused("n=0", asked(RUN, n=0), "n = 0 must be from 1 to 10000"),
     Refused("n × points", asked(RUN, n=10_000, points=10_000), "more than one request may cost"),
-    Refused("mu=1", asked(RUN, mu=1), "mu = 1 must be from 2"),
-    Refused("mu > points", asked(RUN, mu=21), "2 <= mu <= points <= updates"),
-    Refused(
-        "horizon > points", asked(RUN, horizon=21), "horizon = 21 must lie between 1 and points"
-    ),
+    Refused("mu=0", asked(RUN, mu=0), "mu = 0 must be from 0.0001 to 1: a share of the run"),
+    Refused("mu=5", asked(RUN, mu=5), "what was 5 of 100 log points is 0.05"),
+    Refused("horizon=2", asked(RUN, horizon=2), "horizon = 2 must be from 0.0001 to 1"),
     Refused("seed=-1", asked(RUN, seed=-1), "seed = -1 must be from 0"),
     Refused("sigma=-1", asked(RUN, sigma=-1), "sigma = -1 must be from 0"),
     Refused(
@@ -233,7 +231,8 @@ def from_the_start(model: Any, frame: pd.DataFrame, **params: Any) -> list[float
     inner._check(settings)
     history = frame.sort_values("point")[COLUMNS[1:]].to_numpy(np.float64)
     scheduler = inner._replayed(settings, history)
-    return [scheduler.lr(p) for p in range(len(history), min(len(history) + MU, POINTS))]
+    last = min(len(history) + scheduler.mu, settings["points"])
+    return [scheduler.lr(p) for p in range(len(history), last)]
 
 
 @pytest.mark.parametrize("controller", ["default", "paper"])

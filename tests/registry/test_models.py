@@ -45,7 +45,7 @@ LOGGED = ["point", "train_loss", "val_metric", "lr"]
 def registered(
     lode_dir: Path, tracking_uri: str, how: Any = register_champion, **changed: Any
 ) -> Any:
-    settings = ControllerSettings(mu=MU, n=6, sigma=0.3)
+    settings = ControllerSettings(mu=MU / POINTS, n=6, sigma=0.3)
     arguments: dict[str, Any] = {"task": TASK, "tags": TAGS, "settings": settings}
     root = Path(tracking_uri.removeprefix("sqlite:///")).parent / "artifacts"
     return how(lode_dir, tracking_uri=tracking_uri, artifact_root=root, **(arguments | changed))
@@ -71,7 +71,7 @@ def test_register_once_with_lineage_signature_and_example(
         assert [column.name for column in info.signature.inputs] == LOGGED
         assert {p.name: p.default for p in info.signature.params} == {
             "points": POINTS,
-            "mu": MU,
+            "mu": MU / POINTS,
             "n": 6,
             "horizon": 0,
             "sigma": 0.3,
@@ -229,7 +229,7 @@ def as_asked(updates_per_point: int) -> dict[str, Any]:
     return {
         "updates": updates_per_point * POINTS,
         "points": POINTS,
-        "mu": MU,
+        "mu": MU / POINTS,
         "n": 6,
         "sigma": 0.3,
         "seed": 3,

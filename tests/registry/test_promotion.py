@@ -41,7 +41,7 @@ def challenge(folder: Path, uri: str, *, promote: bool, against: int | None) -> 
         tracking_uri=uri,
         artifact_root=root,
         controller="paper",
-        settings=ControllerSettings(mu=4),
+        settings=ControllerSettings(mu=0.2),
     )
 
 

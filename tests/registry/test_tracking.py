@@ -223,7 +223,7 @@ def test_the_same_through_a_server(
         lode_dir,
         task="mnist1d-cnn",
         tags={"settings_digest": "s"},
-        settings=ControllerSettings(mu=4),
+        settings=ControllerSettings(mu=0.2),
         tracking_uri=server,
         artifact_root=tmp_path / "unused",
     )

@@ -17,7 +17,10 @@ from components.runs.fits import Recipe, fit_both
 from components.training.history import History
 from tests.lode.conftest import synthetic
 
-RECIPE = Recipe(4, FitSettings(updates=40), JudgeSettings(updates=60), Architecture(solver_steps=4))
+MU = 4  # of 30 points
+RECIPE = Recipe(
+    MU / 30, FitSettings(updates=40), JudgeSettings(updates=60), Architecture(solver_steps=4)
+)
 OPENING = Opening((0.1, 0.2), ("cosine", 0.05))
 
 
@@ -50,7 +53,7 @@ def test_equal_to_the_bit_also_after_a_kill(
         histories,
         pilots=pilots,
         folder=whole,
-        mu=RECIPE.mu,
+        mu=MU,
         settings=RECIPE.fit,
         architecture=RECIPE.architecture,
     ).lode

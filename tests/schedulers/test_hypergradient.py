@@ -163,6 +163,15 @@ def test_the_scale_free_rule_by_hand_and_that_it_is_free_of_scale() -> None:
     assert run.update() == pytest.approx(0.1 * (1 + BETA * cosine))
 
 
+def test_the_scale_free_rule_lowers_a_rate_that_overshoots() -> None:
+    """A step 1.5 times too long turns the gradient round at every update: the cosine is -1."""
+    run = Run(
+        Hypergradient(0.5), partial(SGD, lr=1.0), [[1.0]], lambda p: 3 * (p[0] ** 2).sum() / 2
+    )
+    rates = [run.update() for _ in range(4)]
+    assert rates == pytest.approx([0.5 * (1 - BETA) ** k for k in range(4)])
+
+
 def test_the_rate_stays_within_its_range() -> None:
     def rates(sign: float) -> list[float]:
         """Rates under a loss whose slope keeps its sign, or changes it at every update."""

@@ -53,7 +53,7 @@ def test_without_a_stamp_it_runs_and_there_is_nothing_to_say(tmp_path: Path) -> 
 def test_what_has_changed_is_named(made: Workspace) -> None:
     said = stamps.why_stale(step(), tiny(lode__fit__updates=7, lode__fit__seed=3), made)
     assert said == "lode.fit.seed, lode.fit.updates have changed"
-    assert stamps.why_stale(step(), tiny(lode__scheduler__mu=4), made) is None, "not declared"
+    assert stamps.why_stale(step(), tiny(lode__scheduler__mu=0.4), made) is None, "not declared"
     (made.root / READ).write_text("two")
     assert stamps.why_stale(step(), tiny(), made) == f"{READ} has changed"
     (made.root / READ).write_text("one")

@@ -10,6 +10,7 @@ from torch import nn
 from components.schedulers.parametric import Parametric
 from components.tasks.datasets import Data, Split
 from components.tasks.task import Task, correct
+from components.training import loop
 from components.training.loop import evaluate, shuffled_batches, train
 
 
@@ -74,6 +75,26 @@ def test_the_log_is_what_happened() -> None:
     times = [row["elapsed_s"] for row in outcome.rows]
     assert times == sorted(times) and 0 < outcome.train_seconds <= times[-1] + 1
     assert outcome.rows[-1]["val_metric"] > 0.8, "it did not learn"
+
+
+def test_what_a_scheduler_takes_to_decide_is_measured_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock that only deciding and evaluating move."""
+    now = [0.0]
+
+    class Slow(Recorder):
+        def observe(self, *row: float) -> None:
+            now[0] += 2.0
+
+    def evaluate(*what: object) -> float:
+        now[0] += 100.0
+        return 0.5
+
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(loop, "evaluate", evaluate)
+    outcome = train(TASK, DATA, Slow(peak_lr=0.5, updates=60), seed=0, updates=60, points=12)
+    assert (outcome.decision_seconds, outcome.train_seconds) == (24.0, 24.0)
 
 
 def test_the_logged_loss_is_the_mean_over_the_updates_since_the_last_point() -> None:
