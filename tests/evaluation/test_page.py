@@ -248,6 +248,6 @@ def test_page_in_a_real_browser(page, tmp_path, needs_system):
     text = plain(done.stdout)
     assert "Use LODE" in text and "OneCycle (best on validation)" in text
     assert done.stdout.count("<svg") == len(FIGURES)
-    assert done.stdout.count('<tr role="row" class="lode">') == 1, (
-        "in the results; compared is with others"
+    assert done.stdout.count('<tr role="row" class="lode">') == 2, (
+        "in the results and in sharpness over training; compared is with others"
     )

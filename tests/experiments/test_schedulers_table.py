@@ -18,13 +18,13 @@ TESTS = {
 
 def test_best_first_and_bold_where_the_interval_excludes_zero() -> None:
     rows = schedulers_table(made.evaluation(TESTS)).records()
-    assert [row["scheduler"] for row in rows] == ["Schedule-free", "LODE", "OneCycle", "Constant"]
+    assert [row["scheduler"] for row in rows] == ["Schedule-free", "OneCycle", "LODE", "Constant"]
     differences = {row["scheduler"]: row[DIFFERENCE] for row in rows}
     assert differences["LODE"] == ""
     assert differences["OneCycle"] == "exact tie"
     assert differences["Constant"] == "**+3.00 (+1.70 to +4.30)**"  # sd 0.816, n = 4, t = 3.182
     assert differences["Schedule-free"] == "−0.25 (−1.77 to +1.27)"
-    assert rows[2] == {
+    assert rows[1] == {
         "scheduler": "OneCycle",
         "peak lr": "0.05",
         "test (%)": "94.50 ± 1.29",
