@@ -48,7 +48,7 @@ def ablate_command(
     window    μ: how often it decides, and what the paper's controller encodes
     horizon   Δt of the paper's controller (Figure 6)
     caution   κ of ours: gains that a plan is left for, in errors of the judge
-    sweep     what the LODE learns from: 1, 5, 10 seeds, without OneCycle, only OneCycle (Table 4)
+    sweep     1, 5, 10 seeds, without OneCycle, only OneCycle (Table 4)
     walltime  seconds per epoch and the share of decisions, by μ and n (Table 5)
 
     Variants share whatever runs and LODEs they have in common, with the pipeline, too: what is
