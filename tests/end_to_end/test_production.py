@@ -185,7 +185,7 @@ def test_the_result_is_read_on_the_page_and_links_to_the_report(
 ) -> None:
     result = artifact(production, f"result-{TASK}")
     page.goto(f"{production.prefect}/artifacts/artifact/{result['id']}")
-    seen(page, "result", "Test accuracy (%)", "OneCycle", "the best baseline", "LODE minus")
+    seen(page, "result", "Test accuracy (%)", "OneCycle", "How sure", "LODE minus")
     link = page.get_by_text("The report, on MLflow's page").get_attribute("href")
     assert link.startswith(production.facts["mlflow"])
     figures = artifact(production, f"figures-{TASK}")
