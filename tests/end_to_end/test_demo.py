@@ -67,7 +67,7 @@ def test_the_flow_run_shows_result_figures_and_validation(demo: Any) -> None:
     assert f"| OneCycle | {100 * mean:.2f} ± " in result
     for row in ("LODE", "Constant"):
         assert f"| {row} | " in result
-    assert "the best baseline" in result and f"reports/{demo.task}/index.html" in result
+    assert "How sure" in result and f"reports/{demo.task}/index.html" in result
     figures = text[f"figures-{demo.task}"]
     drawn = list((demo.root / "reports" / demo.task / "figures").glob("*.svg"))
     assert figures.count("](data:image/svg+xml;base64,") == len(drawn) > 5
