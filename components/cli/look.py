@@ -81,6 +81,7 @@ def report_command(params: Path, overrides: tuple[str, ...], markdown: bool) -> 
     found, unread = read_evaluations(workspace)
     for reason in unread.values():
         click.echo(f"left out: {reason}", err=True)
-    write_overview(found, unread, workspace.overview())
     click.echo(overview(found, markdown=markdown))
-    click.echo(f"as a page: {workspace.overview()}", err=markdown)
+    if found or unread:
+        write_overview(found, unread, workspace.overview())
+        click.echo(f"as a page: {workspace.overview()}", err=markdown)

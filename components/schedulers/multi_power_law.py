@@ -16,12 +16,12 @@ form does not change with these units.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
 from components.training.threads import one_thread
 
@@ -157,21 +157,23 @@ def fit_law(curves: Sequence[Curves]) -> MultiPowerLaw:
     total = max(float(np.trapezoid(one.rates, one.steps).max()) for one in curves)
     with one_thread():
         problem = _Problem(curves, rate, total)
-        found = [
-            minimize(
-                problem,
-                start,
-                jac=True,
-                method="L-BFGS-B",
-                bounds=_bounds(start),
-                options={"maxiter": ITERATIONS},
-            )
-            for start in _starts(known)
-        ]
+        found = [_minimum(problem, start, _bounds(start)) for start in _starts(known)]
         best = min(found, key=lambda one: one.fun)
         error = problem.error(best.x)
     named = dict(zip(PARAMETERS, np.exp(best.x).tolist(), strict=True))
     return MultiPowerLaw(**named, rate=rate, total=total, error=error)
+
+
+def _minimum(
+    problem: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    bounds: list[tuple[float, float]] | None = None,
+) -> Any:
+    """Where L-BFGS ends (scipy's `OptimizeResult`) on a value with its gradient."""
+    from scipy.optimize import minimize  # not on a bare GPU box, which needs the rest of this room
+
+    options = {"maxiter": ITERATIONS}
+    return minimize(problem, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
 
 
 def _starts(known: np.ndarray) -> list[np.ndarray]:
@@ -245,8 +247,7 @@ def optimal_schedule(
     with one_thread():
         shaping = _Shaping(law, steps, peaks)
         start = np.append(0.0, np.full(len(steps) - 1, FLAT))
-        options = {"maxiter": ITERATIONS}
-        found = minimize(shaping, start, jac=True, method="L-BFGS-B", options=options)
+        found = _minimum(shaping, start)
         with torch.no_grad():
             rates: np.ndarray = shaping.rates(torch.tensor(found.x)).numpy() * law.rate
     return rates

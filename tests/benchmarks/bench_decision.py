@@ -127,7 +127,6 @@ def share(
     repetitions: int,
 ) -> tuple[list[float], list[float]]:
     """Per cent of the replayed run: paired difference, and time inside the scheduler."""
-    mu = max(2, points // 20)
 
     def run(scheduler: Watched | Replay | LODEScheduler, seed: int) -> tuple[float, Outcome]:
         began = time.process_time()
@@ -144,7 +143,6 @@ def share(
                 controller=controller,
                 updates=updates,
                 points=points,
-                mu=mu,
                 seed=seed,
             )
 

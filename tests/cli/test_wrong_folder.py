@@ -25,7 +25,8 @@ FOLDERS = {
     "no YAML": "a: [1\n",
 }
 NEED_NO_WORKSPACE = ("lode tasks",)
-FIRST = ("lode sweep", "lode learn", "python -m flows")  # what may be run before anything else
+# what may be run before anything else
+FIRST = ("lode sweep", "lode learn", "lode ablate", "python -m flows")
 
 
 def leaves(command: click.Command, name: str) -> Iterator[tuple[str, click.Command, list[str]]]:

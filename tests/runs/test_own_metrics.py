@@ -138,7 +138,8 @@ def test_from_the_sweep_to_the_report(task: Task, tmp_path: Path) -> None:
     if task.in_percent:
         assert f"Test {task.metric_name} (%)" in shown[0]
     else:
-        others = r"95\s%|5\s%|50\s%|100\s%|% of updates"  # intervals, shares of a run
+        # intervals, shares of a run and of the latents' variance
+        others = r"95\s%|5\s%|50\s%|100\s%|% of updates|PC \d \(\d+\s%\)|training \(%\)"
         assert "%" not in re.sub(others, "", "".join(shown))
         assert "points of" not in shown[0] and "Difference (points)" not in shown[0]
         assert f"{mean:.2f}".lstrip("-")[:3] in shown[0]
