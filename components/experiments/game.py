@@ -83,7 +83,7 @@ class Game:
         self.choices.append((self.spent, int(plan)))
 
     def choose_best_mean(self) -> None:
-        """The plan whose runs were best on average, of those with most runs among the best ten."""
+        """As those do who have no model."""
         self.choose(best_mean(self.seen))
 
 

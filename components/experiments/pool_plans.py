@@ -4,7 +4,7 @@ shapes, and what a LODE fitted on the grid's runs proposes."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,6 @@ PEAKS = 9  # of the finer grid, even in log over the range of the sweep's: four 
 AROUND, WIDE = 100, 40  # random shapes around the sweep's best peak, and over its whole range
 REACH = 2.5  # how far around, as the pilots explore
 PROPOSED = 30  # plans of the LODE's
-
-Families = dict[str, Callable[[np.ndarray], np.ndarray]]
 
 
 @dataclass(frozen=True)
