@@ -18,16 +18,17 @@ class OverBudgetError(Exception):
 
 @dataclass(frozen=True)
 class Seen:
-    """A run as far as it was paid for: its plan, its seed and the series (p, 3) of its points."""
+    """A run as far as it was paid for: its plan, its seed and the series (p, 3) of its points.
+
+    `value`: what it is worth so far, the metric at its best point; of a run that diverged, which
+    has no other points than it logged, the worst metric of the pool, as in a sweep.
+    """
 
     plan: int
     seed: int
     series: np.ndarray
-
-    @property
-    def value(self) -> float:
-        """What the run is worth so far: the metric at its best point."""
-        return float(self.series[:, METRIC].max())
+    value: float
+    completed: bool
 
 
 class Game:
@@ -44,6 +45,7 @@ class Game:
         self.spent = 0.0
         self.seen: list[Seen] = []
         self.choices: list[tuple[float, int]] = []
+        self._worst = pool.worst
         self._left = [list(rng.permutation(len(runs))) for runs in pool.runs]
         self.points = pool.tables.shape[1] - 1
 
@@ -61,22 +63,27 @@ class Game:
             OverBudgetError: the budget is spent; the run is not done.
         """
         history = self.pool.runs[plan][self._left[plan][-1]]
-        series = padded(history.series(), self.points)
-        until = self.points
+        series, until = history.series(), self.points
+        metrics = series[:, METRIC] if history.completed else self._held_at_worst(series)
         if goes_on is not None:
-            metrics = series[:, METRIC]
-            until = next(
-                (p for p in range(1, self.points) if not goes_on(p, metrics[p - 1])), until
-            )
+            until = next((p for p in range(1, until) if not goes_on(p, metrics[p - 1])), until)
         cost = until / self.points
         if self.spent + cost > self.budget + 1e-9:
             raise OverBudgetError
         self._left[plan].pop()
         self.spent += cost
-        seen = Seen(plan, int(history.meta["seed"]), series[:until])
+        value = float(metrics[:until].max()) if history.completed else self._worst
+        seed = int(history.meta["seed"])
+        seen = Seen(plan, seed, series[:until], value, history.completed)
         if until == self.points:
             self.seen.append(seen)
         return seen
+
+    def _held_at_worst(self, series: np.ndarray) -> np.ndarray:
+        """(T,) the metric of a run that diverged: what it logged, then the worst there is."""
+        logged = np.full(self.points, self._worst)
+        logged[: len(series)] = np.nan_to_num(series[:, METRIC], nan=self._worst)
+        return logged
 
     def choose(self, plan: int) -> None:
         """The schedule that would be taken, were this the end."""
@@ -93,15 +100,6 @@ def best_mean(seen: Sequence[Seen]) -> int:
     for one in seen:
         values.setdefault(one.plan, []).append(one.value)
     return max(values, key=lambda plan: float(np.mean(values[plan])))
-
-
-def padded(series: np.ndarray, points: int) -> np.ndarray:
-    """A diverged run to its full length: it stays at the worst metric that it logged."""
-    if len(series) == points:
-        return series
-    last = series[-1].copy() if len(series) else np.array([np.inf, 0.0, np.nan])
-    last[METRIC] = series[:, METRIC].min() if len(series) else 0.0
-    return np.concatenate([series, np.tile(last, (points - len(series), 1))])
 
 
 def play(

@@ -47,6 +47,7 @@ class Pool:
         truth: (P,) mean test metric on `TRUTH_SEEDS`, where measured; elsewhere on the pool's own
             seeds. measured: (P,) where it is the former.
         best: of the measured ones the largest. baseline: the truth of the sweep's choice.
+        worst: the worst validation metric that any run logged: what a diverged one counts as.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Pool:
     truth: np.ndarray
     measured: np.ndarray
     baseline: float
+    worst: float
 
     @property
     def best(self) -> float:
@@ -104,9 +106,12 @@ def read(settings: Settings, workspace: Workspace) -> Pool:
         raise ExperimentError(
             f"{workspace.root}: the pool is not whole ({missing}); {again}"
         ) from None
-    truth = np.array([_tested(fresh.get(i, runs[i])) for i in range(len(plans))])
+    worst = worst_validation(run for own in runs for run in own)
+    assert worst is not None, "the grid has its best, so some run has logged a metric"
+    truth = np.array([_tested(fresh.get(i, runs[i]), worst) for i in range(len(plans))])
     measured = np.isin(np.arange(len(plans)), best)
-    return Pool(workspace.name, plans, runs, truth, measured, _baseline(plans, runs, truth))
+    baseline = _baseline(plans, runs, truth)
+    return Pool(workspace.name, plans, runs, truth, measured, baseline, worst)
 
 
 class _Building:
@@ -127,8 +132,9 @@ class _Building:
             if found.get("key") == key:
                 return list(typed(tuple[PoolPlan, ...], found["plans"], "plans"))
         except (FileNotFoundError, DamagedError):
-            if known:
-                raise FileNotFoundError(path.name) from None
+            pass
+        if known:
+            raise FileNotFoundError(f"{path.name} of these settings")
         plans = self._make()
         write_sealed(path, {"key": key, "plans": [asdict(plan) for plan in plans]})
         return plans
@@ -179,19 +185,13 @@ def _history(job: Job) -> History:
 def _worths(runs: Sequence[Sequence[History]]) -> np.ndarray:
     """(P,) mean validation metric at the best point, as a sweep's configurations are ranked."""
     worst = worst_validation(run for own in runs for run in own)
-    return np.array([worth(own, worst).mean or -np.inf for own in runs])
+    means = [worth(own, worst).mean for own in runs]
+    return np.array([-np.inf if mean is None else mean for mean in means])
 
 
-def _tested(runs: Sequence[History]) -> float:
-    """Mean test metric; a diverged run counts as the worst validation metric that it logged."""
-    return float(
-        np.mean(
-            [
-                run.meta["test_metric"] if run.completed else run.points["val_metric"].min()
-                for run in runs
-            ]
-        )
-    )
+def _tested(runs: Sequence[History], worst: float) -> float:
+    """Mean test metric; a diverged run counts as the worst validation metric of the pool."""
+    return float(np.mean([run.meta["test_metric"] if run.completed else worst for run in runs]))
 
 
 def _baseline(

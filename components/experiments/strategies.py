@@ -29,6 +29,7 @@ FEATURES = 5  # principal components of the schedules' log rates: over .95 of th
 FIRST = 8  # spread runs before a model is asked
 EVERY = 4  # runs between two fits of the judge
 REPORTS = 10  # looks at a run by the pruners
+LEARNED = 0.7  # of the first loss: a run that ends above it has not learned, and follows no law
 NODES = 25  # of a run that the law is fitted on: its price grows with their square
 # A schedule that ends at 0 is not infinitely far from one that ends near it.
 FLOOR = 1e-3
@@ -181,7 +182,11 @@ def law(game: Game) -> None:
 
 def _foretold(game: Game, tables: np.ndarray) -> np.ndarray | None:
     """(P,) final losses by a law of the runs that learned at all; None where there is none."""
-    good = [one for one in game.seen if one.series[-1, LOSS] < 0.7 * one.series[0, LOSS]]
+    good = [
+        one
+        for one in game.seen
+        if one.completed and one.series[-1, LOSS] < LEARNED * one.series[0, LOSS]
+    ]
     if not good:
         return None
     steps = np.arange(tables.shape[1], dtype=np.float64)
@@ -203,7 +208,7 @@ def judge(game: Game, settings: JudgeSettings = JudgeSettings()) -> None:
     while True:
         model = fit_judge(runs_of(game), settings)
         judged = model.final_metric(tables)
-        tried = sorted({one.plan for one in game.seen})
+        tried = sorted({one.plan for one in game.seen if one.completed})
         game.choose(tried[int(np.argmax(judged.mean(0)[tried]))])
         for _ in range(EVERY):
             weights = game.rng.dirichlet(np.ones(len(judged)))
@@ -214,14 +219,15 @@ def judge(game: Game, settings: JudgeSettings = JudgeSettings()) -> None:
 
 
 def runs_of(game: Game) -> Runs:
-    """What was seen, as the judge is taught it."""
-    series = np.stack([one.series for one in game.seen])
-    plans = np.array([one.plan for one in game.seen])
+    """What was seen to its end, as the judge is taught it."""
+    done = [one for one in game.seen if one.completed]
+    series = np.stack([one.series for one in done])
+    plans = np.array([one.plan for one in done])
     return Runs(
         held(game.pool.tables[plans]),
         series[..., LOSS],
         series[..., METRIC],
-        np.array([one.seed for one in game.seen]),
+        np.array([one.seed for one in done]),
         np.unique(plans, return_inverse=True)[1],
     )
 

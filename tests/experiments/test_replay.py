@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from components.experiments.command import ExperimentError, opened
 from components.experiments.game import Game, play, regret
 from components.experiments.pool import Pool, build, read
 from components.experiments.pool_plans import families, grid, shapes
-from components.experiments.strategies import EVERY, STRATEGIES, judge
+from components.experiments.strategies import EVERY, STRATEGIES, judge, runs_of
 from components.lode.settings import JudgeSettings
+from components.training.history import DIVERGED
 from tests.experiments import made
 
 N, T = 200, 20
@@ -49,7 +51,13 @@ def pool() -> Pool:
     ]
     measured = np.argsort(-truth)[:30]
     return Pool(
-        "made up", plans, runs, truth, np.isin(np.arange(len(plans)), measured), float(truth[0])
+        "made up",
+        plans,
+        runs,
+        truth,
+        np.isin(np.arange(len(plans)), measured),
+        float(truth[0]),
+        worst=0.0,
     )
 
 
@@ -82,6 +90,19 @@ def test_pruners_pay_for_what_they_saw_alone(pool: Pool) -> None:
     assert game.spent == pytest.approx(5 / T)
     assert not game.seen
     assert stopped.value == pytest.approx(stopped.series[:, 1].max())
+
+
+def test_a_diverged_run_costs_a_run_and_counts_as_the_worst_of_the_pool(pool: Pool) -> None:
+    broken = made.run([0.95, np.nan, np.nan], seed=7, status=DIVERGED)
+    one = replace(pool, runs=[[broken], *pool.runs[1:]], worst=-2.0)
+    game = Game(one, 10, np.random.default_rng(0))
+    told: list[float] = []
+    seen = game.run(0, lambda point, metric: told.append(metric) is None)
+    assert (game.spent, seen.value, seen.completed) == (1.0, -2.0, False)
+    assert told == [0.95, *[-2.0] * (T - 2)]
+    for plan in range(1, 4):
+        game.run(plan)
+    assert len(runs_of(game).seeds) == 3, "the judge is taught by what completed"
 
 
 def test_regret_is_that_of_the_choice_in_force(pool: Pool) -> None:
@@ -120,6 +141,10 @@ def test_a_pool_is_built_goes_on_and_says_what_it_lacks(
     lost.unlink()
     with pytest.raises(ExperimentError, match="not whole"):
         read(*opened(params))
+    changed = tmp_path / "other.yaml"
+    changed.write_text(PARAMS.replace("updates: 20, points", "updates: 30, points"))
+    with pytest.raises(ExperimentError, match="of these settings"):
+        read(*opened(changed))  # and trains nothing
     again = build(*opened(params), workers=1)
     assert again.truth == pytest.approx(found.truth)
     kept = {path: path.stat().st_mtime_ns for path in files if path != lost}
