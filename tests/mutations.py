@@ -10,9 +10,29 @@ from functools import partial
 from typing import Any
 
 JUNK: list[Any] = [
-    None, True, -1, 0, 1e308, -0.1, 10**400, math.nan, math.inf, "", "x", "constant", "0.05", [],
-    [[]], [None], ["constant", 0.2], [0.1] * 40, [-0.1, math.nan], {}, {"table": []}, "y" * 5000,
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    -0.1,
+    10**400,
+    math.nan,
+    math.inf,
+    "",
+    "x",
+    "constant",
+    "0.05",
+    [],
+    [[]],
+    [None],
+    ["constant", 0.2],
+    [0.1] * 40,
+    [-0.1, math.nan],
+    {},
+    {"table": []},
+    "y" * 5000,
+]
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

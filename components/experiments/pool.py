@@ -29,6 +29,7 @@ from components.runs.pool import run_all
 from components.runs.progress import progress
 from components.schedulers.plan import plan_digest
 from components.settings import Settings
+from components.storage.lock import only_one
 from components.storage.typed import DamagedError, read_sealed, typed, write_sealed
 from components.storage.workspace import Workspace
 from components.training.history import History, read_history
@@ -73,7 +74,9 @@ class Pool:
 def main(params: tuple[Path, ...], workers: int | None) -> None:
     """Build the pools of these workspaces, or go on with what is missing."""
     for path in params:
-        pool = build(*opened(path), workers)
+        settings, workspace = opened(path)
+        with only_one(workspace):
+            pool = build(settings, workspace, workers)
         print(f"{path.parent}: {len(pool.plans)} schedules, {sum(map(len, pool.runs))} runs")
 
 
@@ -96,7 +99,7 @@ def read(settings: Settings, workspace: Workspace) -> Pool:
         ExperimentError: it is not there, or not all of it.
     """
     made = _Building(settings, workspace)
-    again = "run `python -m components.experiments.pool` on its params.yaml"
+    again = "run `.venv/bin/python -m components.experiments.pool` on its params.yaml"
     try:
         plans = made.plans(known=True)
         runs = [[_history(job) for job in made.jobs(plan)] for plan in plans]

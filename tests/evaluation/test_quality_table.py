@@ -33,8 +33,10 @@ def test_a_row_for_each_scheduler_and_part_that_was_measured(evaluation: Evaluat
     )
     table = scheduler_errors(of(evaluation, fit))
     assert [row[0] for row in table.rows] == [
-        "OneCycle, held out", "OneCycle, fitted", "Pilots, fitted",
-    ]  # fmt: skip
+        "OneCycle, held out",
+        "OneCycle, fitted",
+        "Pilots, fitted",
+    ]
     assert table.columns[1:3] == ("metric, 5 % seen", "metric, 50 % seen")
     assert set(table.rows[0][1:]) == {"0.100 ± 0.010"} and len(table.columns) == 7
 

@@ -205,8 +205,11 @@ def test_ablations_share_what_they_have_in_common_and_do_nothing_twice(finished_
     first = Counting()
     found = ablated(finished_copy, ["horizon", "caution", "window"], first)
     assert [one.key for one in found] == [
-        "default-window", "default-caution", "paper-window", "paper-horizon",
-    ]  # fmt: skip
+        "default-window",
+        "default-caution",
+        "paper-window",
+        "paper-horizon",
+    ]
     # Two seeds of: our full setting, two other μ, three other κ; the paper's, two μ and four Δt;
     # the sweep's best. Sweep and pilots are the pipeline's.
     assert first.trained == 2 * (6 + 7 + 1)
@@ -236,8 +239,12 @@ def test_the_sweeps_ablation_fits_a_lode_for_each_of_its_sweeps(finished_copy: P
     (one,) = ablations(base.settings, ["sweep"], ["paper"])
     (found,) = ablate(base, [one], [100, 101], run_all=counting)
     assert [row.name for row in found.variants] == [
-        "2 seeds, 2 schedulers", "1 seed", "4 seeds", "no OneCycle", "only OneCycle",
-    ]  # fmt: skip
+        "2 seeds, 2 schedulers",
+        "1 seed",
+        "4 seeds",
+        "no OneCycle",
+        "only OneCycle",
+    ]
     compared, swept = 2 * (5 + 1), 8  # those of two more seeds, of which pilots may have done some
     assert compared < counting.trained <= compared + swept
     assert len({tuple(row.run_ids.values()) for row in found.variants}) == 5

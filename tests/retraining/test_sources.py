@@ -66,8 +66,12 @@ def test_a_forged_id_writes_nothing_anywhere(room: Workspace) -> None:
     there = history_path(room.histories(TASK), victim.run_id)
     before = {p: p.read_bytes() for p in room.root.rglob("*.parquet")}
     evil = f"../../../data/histories/{TASK}/{victim.run_id}"
-    forged(make_history("cosine", 0.05, 7), room.imported(TASK) / "b.parquet", {"run_id": evil},
-           run_id=evil)  # fmt: skip
+    forged(
+        make_history("cosine", 0.05, 7),
+        room.imported(TASK) / "b.parquet",
+        {"run_id": evil},
+        run_id=evil,
+    )
     assert collect(SETTINGS, room).ran
     night = open_night(room, TASK)
     assert night is not None and set(night.files) == {p.stem for p in before}
