@@ -88,7 +88,7 @@ def test_a_sweep_is_the_papers_unless_told_otherwise() -> None:
         ("lode.scheduler.caution", math.inf, "lode.scheduler.caution = inf: input should be a fi"),
         ("lode.scheduler.caution", -0.1, "lode.scheduler.caution = -0.1"),
         ("lode.judge.members", 1, "lode.judge.members = 1"),
-        ("pilots.runs", 19, "fewer than 20 runs tell nothing; 0 turns pilots off"),
+        ("pilots.runs", 19, "0 turns pilots off, and LODE starts from the sweep's best"),
         ("pilots.runs", -1, "pilots.runs = -1"),
         ("evaluation.seeds", [0, 1], "must be fresh"),
         ("evaluation.seeds", [7], "evaluation.seeds"),
@@ -348,7 +348,9 @@ def test_a_tpe_sweep_counts_its_trials() -> None:
 @pytest.mark.parametrize(
     ("changes", "runs"),
     [
-        ({}, 100),  # as many as the sweep has
+        ({}, 25),  # a quarter of the sweep's
+        ({"sweep.seeds": [0, 1]}, 20),  # of 40: a quarter would be too little for a trial
+        ({"sweep.peak_lrs": [0.01]}, 20),  # of 20
         ({"pilots.runs": 20}, 20),
         ({"pilots.runs": 300}, 300),
         ({"pilots.runs": 0}, 0),

@@ -14,7 +14,7 @@ from components.evaluation.ranking import Configuration
 from components.evaluation.sharpness_series import SharpnessSeries
 from components.evaluation.statistics import Comparison, Summary
 
-SCHEMA_VERSION = 5  # of evaluation.json; raised when the report needs what older files lack
+SCHEMA_VERSION = 6  # of evaluation.json; raised when the report needs what older files lack
 
 
 @dataclass(frozen=True)
@@ -213,11 +213,11 @@ class BaselinePlan:
 
 @dataclass(frozen=True)
 class Finalist:
-    """Learning rates at log points 0..T, and their mean validation metric on the screening's seeds;
-    None where no run logged one."""
+    """Learning rates at log points 0..T, and what they gained over the baseline on the sweep's
+    seeds (validation metric); None where a run diverged."""
 
     plan: list[float]
-    screened: float | None
+    gained: float | None
 
 
 @dataclass(frozen=True)
@@ -238,8 +238,8 @@ class PilotResult:
         runs, diverged, seconds: what the pilots were and took. run_ids: of all, sorted.
         budget: runs by what they were for.
         peaks: the range that explored shapes' peak learning rates lie in.
-        finalist: the plan that was confirmed beside the baseline; plan: the same if it was
-            `adopted`, otherwise empty.
+        finalist: the plan that was tried beside the baseline to the end; gain: what came out.
+        plan: the same as `finalist` if it was `adopted`, otherwise empty.
     """
 
     runs: int = 0

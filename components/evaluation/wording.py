@@ -93,15 +93,15 @@ def pilots(
     cost = (
         f"Before the fit, {found.runs} pilots (runs under schedules that nobody had tried): "
         f"{budget.get('finer', 0)} of the sweep's at peaks between its grid's, "
-        f"{budget.get('explore', 0)} of random shape, 2 × {budget.get('propose', 0)} proposed by "
+        f"{budget.get('explore', 0)} of random shape, {budget.get('propose', 0)} proposed by "
         "the LODE and valued by the judge (latent ODEs that say what a given schedule would do), "
-        "the others to choose a finalist (one of the best few) and to confirm it. They took "
+        "the others to try the best two (the finalists) against the sweep's best. They took "
         f"{duration(found.seconds)} of training, the sweep {duration(sweep_seconds)}."
     )
     if gain.mean is None or gain.error is None:
         return [cost, f"The finalist diverged, so LODE's runs begin with {name}."]
     result = (
-        f"On {gain.n} seeds of its own the finalist gained {metric.difference(gain.mean)} ± "
+        f"On {gain.n} seeds the better finalist gained {metric.difference(gain.mean)} ± "
         f"{metric.size(gain.error)}{metric.points and metric.points + ' of'} validation "
         f"{metric.name} over {name} (± one standard "
         "error), "
@@ -166,7 +166,7 @@ WORDS = (
     ("LODE", "the latent ODE fitted on these runs; a LODE run asks it for its next rates."),
     ("Judge", "latent ODEs driven by the learning rate: what would a given schedule do?"),
     ("Pilot", "a run that tries a schedule nobody has tried, before the LODE is fitted for good."),
-    ("Finalist", "one of the pilots' best few schedules; one is confirmed on seeds of its own."),
+    ("Finalist", "one of the pilots' best two schedules; the better one is tried to the end."),
     ("Plan", "the schedule that LODE's runs begin with; they leave it for a judged gain only."),
     (
         "Finer search",

@@ -6,35 +6,42 @@ from dataclasses import dataclass
 
 from components.runs.comparison import FAMILIES
 
-# Shares of the runs; there are two rounds of proposals, and what is left is the confirmation's,
-# about a quarter: it alone decides whether a plan is followed, so it has most seeds.
-FINER_SHARE, EXPLORE_SHARE, PROPOSE_SHARE, SCREEN_SHARE = 0.08, 0.12, 0.125, 0.05
-FINALISTS = 3  # one of the sweep's own schedulers at a finer peak, and the judge's two favourites
+# Shares of the runs. The trial of the finalists takes half: it alone decides whether a plan is
+# followed (docs/research/scheduler.md, entry 24). What trial, finer peaks and shapes leave is
+# proposed by the LODE.
+FINER_SHARE, EXPLORE_SHARE, TRIAL_SHARE = 0.08, 0.12, 0.48
+FINALISTS = 2  # one of the sweep's own schedulers at a finer peak, and the judge's favourite
+SWEEP_SEEDS_SHARE = 2 / 3  # of the trial: of seeds on which the baseline need not be run again
+MOST_PAIRS = 10  # fresh pairs of a trial; its standard error is then .3 of a difference's spread
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many runs: `finer` peaks of the sweep's schedulers, random shapes to `explore`, `propose`
-    (in each of two rounds), and seeds of the two trials: `screen` for every finalist, `confirm`
-    for the best one and for the baseline."""
+    """How many runs: `finer` peaks of the sweep's schedulers, random shapes to `explore`, plans to
+    `propose`; of the trial `paired`, sweep seeds that every finalist is run on (on one of them it
+    was run before), and `pairs`, fresh seeds at most, for the best finalist and the baseline."""
 
     finer: int
     explore: int
     propose: int
-    screen: int
-    confirm: int
+    paired: int
+    pairs: int
 
     @classmethod
-    def of(cls, runs: int) -> Budget:
-        """Share out so many runs, at least 20."""
+    def of(cls, runs: int, seeds: int) -> Budget:
+        """Share out so many runs, at least 20, beside a sweep of so many seeds."""
+        trial = int(TRIAL_SHARE * runs)
+        paired = min(seeds, 1 + int(SWEEP_SEEDS_SHARE * trial) // FINALISTS)
+        again = FINALISTS * (paired - 1)
+        pairs = min(MOST_PAIRS, (trial - again) // 2)
         even = 2 * FAMILIES  # below and above each scheduler's best peak as many
         finer = even * max(1, int(FINER_SHARE * runs / even))
-        explore, propose = int(EXPLORE_SHARE * runs), int(PROPOSE_SHARE * runs)
-        screen = max(1, int(SCREEN_SHARE * runs))
-        left = runs - finer - explore - 2 * propose - FINALISTS * screen
-        return cls(finer, explore + left % 2, propose, screen, left // 2)
+        explore = int(EXPLORE_SHARE * runs)
+        propose = runs - finer - explore - again - 2 * pairs
+        return cls(finer, explore, propose, paired, pairs)
 
     @property
     def total(self) -> int:
-        tried = self.finer + self.explore + 2 * self.propose
-        return tried + FINALISTS * self.screen + 2 * self.confirm
+        """Runs at most: a trial that is decided early leaves some."""
+        tried = self.finer + self.explore + self.propose
+        return tried + FINALISTS * (self.paired - 1) + 2 * self.pairs

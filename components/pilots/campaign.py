@@ -1,41 +1,38 @@
 """Pilots: close the loop between what the LODE believes of schedules and what they do.
 
 A judge fitted on a sweep of four shapes errs on every other, and a search for the best schedule
-finds its errors first. So before the LODE is fitted for good, as many runs as the sweep had try
-schedules it never saw:
+finds its errors first. So before the LODE is fitted for good, a quarter as many runs as the sweep
+had try schedules it never saw:
 
 1. explore: the sweep's two best schedulers at peaks between those of its grid, and random shapes
    around its best peak, one run each;
-2. propose, twice: fit LODE and judge on all runs so far, run what they propose, one run each;
-3. screen: of all that was tried what a judge fitted on it likes best, on a few fresh seeds each,
-   one of the sweep's own schedulers among them: a finer grid is what a plain search would buy for
-   the same runs, and the LODE is to be no worse than that;
-4. confirm: the best of them and the sweep's best configuration, side by side on more fresh seeds.
+2. propose: fit LODE and judge on all runs so far, run what they propose, one run each;
+3. trial: of all that was tried what a judge fitted on it likes best, and one of the sweep's own
+   schedulers (a finer grid is what a plain search would buy for the same runs, and the LODE is to
+   be no worse than that), are run on the sweep's other seeds, where the sweep's best configuration
+   has run before; the better of them on fresh seeds beside it, while that is undecided.
 
-The plan is the confirmed finalist, or, unless that was better by more than a standard error, the
-sweep's best schedule. All runs are kept as histories to learn from. Killed, it goes on
-where it was: runs are named by what determines them, and a round's plans are written before any is
-run.
+The plan is the better finalist, or, unless it is believed to be better, the sweep's best schedule.
+All runs are kept as histories to learn from. Killed, it goes on where it was: runs are named by
+what determines them, and a round's plans are written before any is run.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from components.evaluation.ranking import ranked_peaks, worst_validation, worth
+from components.evaluation.ranking import ranked_peaks
 from components.evaluation.results import BaselinePlan, Finalist, Gain, PilotResult
-from components.evaluation.statistics import summarize
 from components.evaluation.walltime import total_seconds
 from components.pilots.budget import Budget
 from components.pilots.proposals import Proposer
+from components.pilots.trial import paired_gain, verdict
 from components.runs.fits import Recipe
 from components.runs.job import Job, RunAll
 from components.runs.plan import note, under
@@ -44,10 +41,7 @@ from components.schedulers.plan import parametric_table, plan_digest
 from components.storage.typed import DamagedError, read_sealed, write_sealed
 from components.training.history import History, digest
 
-# Standard errors of a gain that make it believed. With none of them an expected loss would count
-# like a gain; with one it counts 13 times as much, with two 236 times, and most true gains of the
-# usual size are refused (docs/research/scheduler.md, entry 12).
-STANDARD_ERRORS = 1.0
+AT_ONCE = 2  # fresh pairs between two looks: their four runs keep two workers busy
 
 
 @dataclass(frozen=True)
@@ -57,8 +51,8 @@ class Pilots:
     Attributes:
         sweep: accepted histories. template: a job of the sweep's settings, whose `histories` is
             the folder the pilots go to. scratch: folder for LODEs on the way.
-        seeds: the sweep's, which pilots take in turn; fresh: seeds of screening and confirmation,
-            `budget.screen + budget.confirm` of them. run_all: who trains.
+        seeds: the sweep's, which pilots take in turn; fresh: seeds of the trial's further pairs,
+            `budget.pairs` of them. run_all: who trains.
     """
 
     sweep: Sequence[History]
@@ -93,22 +87,16 @@ def run_pilots(pilots: Pilots) -> PilotResult:
     record, proposer = _Record(pilots), pilots.proposer
     tried = record.plans("explore", proposer.explore)
     histories = _try(pilots, tried)
-    for number in (1, 2):
-        plans = record.plans(f"propose {number}", partial(proposer.propose, histories, number))
-        tried, histories = np.concatenate([tried, plans]), histories + _try(pilots, plans)
+    plans = record.plans("propose", lambda: proposer.propose(histories))
+    tried, histories = np.concatenate([tried, plans]), histories + _try(pilots, plans, len(tried))
     finalists = record.plans("finalists", lambda: proposer.finalists(histories, tried))
-    screening, confirming = np.split(np.array(pilots.fresh), [pilots.budget.screen])
-    screened = _try_each(pilots, [_on_seeds(pilots, plan, screening) for plan in finalists])
-    merits = _merits(pilots.sweep, screened)
-    best = finalists[int(np.argmax([-np.inf if m is None else m for m in merits]))]
-    theirs = [under(pilots.template, scheduler, peak_lr, int(seed)) for seed in confirming]
-    confirmed, baseline = _try_each(pilots, [_on_seeds(pilots, best, confirming), theirs])
-    gain = paired_gain(confirmed, baseline)
-    adopted = believed(gain)
+    own = [int(np.flatnonzero((tried == plan).all(1))[0]) for plan in finalists]
+    trial = _Trial(pilots, scheduler, peak_lr)
+    best = trial.run(finalists, own)
+    adopted = bool(trial.verdict)
     spec = pilots.template.spec
     table = parametric_table(scheduler, peak_lr, spec.updates, spec.points)
-    everything = [*histories, *(run for runs in screened for run in runs), *confirmed, *baseline]
-    everything = list({run.run_id: run for run in everything}.values())  # finalists may be equal
+    everything = list({run.run_id: run for run in [*histories, *trial.runs]}.values())
     return PilotResult(
         runs=len(everything),
         diverged=sum(not run.completed for run in everything),
@@ -118,42 +106,65 @@ def run_pilots(pilots: Pilots) -> PilotResult:
         peaks=list(proposer.peaks),
         baseline=BaselinePlan(scheduler, peak_lr, table.tolist()),
         finalists=[
-            Finalist(plan.tolist(), merit) for plan, merit in zip(finalists, merits, strict=True)
+            Finalist(plan.tolist(), gain.mean)
+            for plan, gain in zip(finalists, trial.gains, strict=True)
         ],
         finalist=best.tolist(),
-        gain=gain,
+        gain=trial.gain,
         adopted=adopted,
         plan=best.tolist() if adopted else [],
     )
 
 
-def paired_gain(runs: Sequence[History], baseline: Sequence[History]) -> Gain:
-    """Mean over the seeds of `runs`' best validation metric less `baseline`'s, and its standard
-    error. None where a run of ours diverged; seeds on which only the baseline did are left out."""
-    theirs = {h.meta["seed"]: h.meta["best_val_metric"] for h in baseline if h.completed}
-    if not all(run.completed for run in runs):
-        return Gain()
-    found = summarize(
-        run.meta["best_val_metric"] - theirs[run.meta["seed"]]
-        for run in runs
-        if run.meta["seed"] in theirs
-    )
-    if found.mean is None or found.std is None:
-        return Gain(n=found.n)
-    return Gain(found.mean, found.std / math.sqrt(found.n), found.n)
+class _Trial:
+    """The finalists beside the sweep's best configuration.
 
+    Attributes:
+        runs: all that were done for it. gains: of each finalist on the sweep's seeds.
+        gain, verdict: of the best one, at the end.
+    """
 
-def believed(gain: Gain) -> bool:
-    """Whether a plan with this gain is followed."""
-    if gain.mean is None or gain.error is None:
-        return False
-    return gain.mean > STANDARD_ERRORS * gain.error
+    def __init__(self, pilots: Pilots, scheduler: str, peak_lr: float) -> None:
+        self.pilots, self.baseline = pilots, (scheduler, peak_lr)
+        self.swept = [run for run in pilots.sweep if run.configuration == self.baseline]
+        self.runs: list[History] = []
+        self.gains: list[Gain] = []
 
+    def run(self, finalists: np.ndarray, own: Sequence[int]) -> np.ndarray:
+        """The best of the finalists; `own` says which runs of the pilots they were, and so on which
+        of the sweep's seeds each has run before."""
+        seeds, paired = self.pilots.seeds, self.pilots.budget.paired
+        groups = [
+            [_job(self.pilots, plan, seeds[(i + k) % len(seeds)]) for k in range(paired)]
+            for plan, i in zip(finalists, own, strict=True)
+        ]
+        found = self._train(groups)
+        self.gains = [paired_gain(runs, self.swept) for runs in found]
+        best = int(np.argmax([-np.inf if g.mean is None else g.mean for g in self.gains]))
+        self._confirm(finalists[best], found[best])
+        return np.asarray(finalists[best])
 
-def _merits(sweep: Sequence[History], screened: list[list[History]]) -> list[float | None]:
-    """What each finalist is worth by its runs, as a configuration of the sweep would be."""
-    worst = worst_validation([*sweep, *(run for runs in screened for run in runs)])
-    return [worth(runs, worst).mean for runs in screened]
+    def _confirm(self, plan: np.ndarray, ours: list[History]) -> None:
+        """Fresh pairs, two at a time, until there is a verdict."""
+        left, theirs = list(self.pilots.fresh[: self.pilots.budget.pairs]), self.swept
+        while True:
+            self.gain = paired_gain(ours, theirs)
+            self.verdict = verdict(self.gain, len(left))
+            if self.verdict is not None:
+                return
+            now, left = left[:AT_ONCE], left[AT_ONCE:]
+            template, jobs = self.pilots.template, [_job(self.pilots, plan, seed) for seed in now]
+            more, baseline = self._train(
+                [jobs, [under(template, *self.baseline, seed) for seed in now]]
+            )
+            ours, theirs = ours + more, theirs + baseline
+
+    def _train(self, groups: list[list[Job]]) -> list[list[History]]:
+        """The histories of each group, all groups' runs being done side by side."""
+        done = _try_all(self.pilots, [job for jobs in groups for job in jobs])
+        self.runs += done
+        left = iter(done)
+        return [[next(left) for _ in jobs] for jobs in groups]
 
 
 class _Record:
@@ -182,20 +193,10 @@ class _Record:
         return np.array(self.rounds[name])
 
 
-def _try(pilots: Pilots, plans: np.ndarray) -> list[History]:
-    """One run of each plan, over the sweep's seeds in turn."""
-    seeds = [pilots.seeds[i % len(pilots.seeds)] for i in range(len(plans))]
+def _try(pilots: Pilots, plans: np.ndarray, before: int = 0) -> list[History]:
+    """One run of each plan, over the sweep's seeds in turn; so many were tried before."""
+    seeds = [pilots.seeds[(before + i) % len(pilots.seeds)] for i in range(len(plans))]
     return _try_all(pilots, [_job(pilots, *one) for one in zip(plans, seeds, strict=True)])
-
-
-def _on_seeds(pilots: Pilots, plan: np.ndarray, seeds: np.ndarray) -> list[Job]:
-    return [_job(pilots, plan, int(seed)) for seed in seeds]
-
-
-def _try_each(pilots: Pilots, groups: list[list[Job]]) -> list[list[History]]:
-    """The histories of each group, all groups' runs being done side by side."""
-    done = iter(_try_all(pilots, [job for jobs in groups for job in jobs]))
-    return [[next(done) for _ in jobs] for jobs in groups]
 
 
 def _try_all(pilots: Pilots, jobs: list[Job]) -> list[History]:

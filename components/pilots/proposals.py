@@ -55,20 +55,20 @@ class Proposer:
         )
         return np.concatenate([self._finer(), shapes])
 
-    def propose(self, histories: Sequence[History], number: int) -> np.ndarray:
+    def propose(self, histories: Sequence[History]) -> np.ndarray:
         """What LODE and judge, fitted on the sweep and the pilots so far, propose."""
-        self.on_fit(f"fitting for proposals {number}")
+        self.on_fit("fitting for proposals")
         updates = max(1, int(FIT_SHARE * self.recipe.fit.updates))
         recipe = replace(self.recipe, fit=replace(self.recipe.fit, updates=updates))
         lode, judge = fit_both(self.sweep, histories, recipe, folder=self.scratch)
         series = np.stack([run.series() for run in self._completed(histories)])
-        rng = np.random.default_rng(number)
+        rng = np.random.default_rng(1)
         return propose_plans(lode, judge, series, self.budget.propose, rng)
 
     def finalists(self, histories: Sequence[History], tried: np.ndarray) -> np.ndarray:
-        """Of the plans `tried`, one per history, those that a judge who knows them all likes best,
-        and first of all the one of the sweep's own schedulers, which come first in `tried`: a finer
-        grid is what a plain search would buy, and the LODE is to be no worse than that."""
+        """Of the plans `tried`, one per history, the one of the sweep's own schedulers that a judge
+        who knows them all likes best (they come first in `tried`): a finer grid is what a plain
+        search would buy, and the LODE is to be no worse than that; then the best of the others."""
         self.on_fit("fitting for finalists")
         members = FINALISTS_MEMBERS * self.recipe.judge.members
         judge = fit_judge(

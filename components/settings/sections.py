@@ -31,7 +31,8 @@ from components.settings.section import Section, distinct, nearest
 from components.storage.addresses import check_registry, check_store
 from components.storage.shown import shown
 
-FEWEST_PILOTS = 20  # below it the shares of components/pilots/campaign.py leave too little of each
+FEWEST_PILOTS = 20  # below it the shares of components/pilots/budget.py leave too little of each
+PILOTS_SHARE = 4  # one pilot for so many runs of the sweep (docs/research/scheduler.md, entry 24)
 MOST_RUNS = 10_000  # of a sweep: each is a file, and the fit holds all of them
 MOST_SEEDS = 1_000
 
@@ -128,9 +129,9 @@ class ValidationSettings(Section):
 class PilotSettings(Section):
     """Runs that try proposed schedules before the LODE is fitted (`components/pilots/campaign.py`).
 
-    `runs`: how many at most; null: as many as the sweep has, which doubles the price and is where
-    the default controller's gain comes from; 0: none, and it starts from the sweep's best schedule.
-    The controller `paper` has none in any case.
+    `runs`: how many at most; null: a quarter of the sweep's (20 at least), which is where the
+    default controller's gain comes from; 0: none, and it starts from the sweep's best schedule.
+    More try more schedules. The controller `paper` has none in any case.
     """
 
     runs: Annotated[int, _Runs] | None = None
@@ -139,7 +140,11 @@ class PilotSettings(Section):
     @classmethod
     def _enough(cls, runs: int | None) -> int | None:
         if runs is not None and 0 < runs < FEWEST_PILOTS:
-            raise ValueError(f"fewer than {FEWEST_PILOTS} runs tell nothing; 0 turns pilots off")
+            raise ValueError(
+                f"fewer than {FEWEST_PILOTS} runs tell nothing: half of them try schedules once, "
+                "the others must show that the best was no luck; 0 turns pilots off, and LODE "
+                "starts from the sweep's best schedule"
+            )
         return runs
 
 

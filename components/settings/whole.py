@@ -14,6 +14,7 @@ from components.settings.own_tasks import OwnTaskSettings, check_name
 from components.settings.section import Section, nearest
 from components.settings.sections import (
     FEWEST_PILOTS,
+    PILOTS_SHARE,
     BaselineSettings,
     EvaluationSettings,
     ExecutionSettings,
@@ -128,11 +129,14 @@ class Settings(Section):
 
     @property
     def pilot_runs(self) -> int:
-        """How many pilots at most; 0: none. A tiny sweep, as of a test, asks for none."""
+        """How many pilots at most; 0: none. A tiny sweep, as of a test, asks for none; beside one
+        whose quarter is too little for a trial they are as few as tell anything."""
         if self.lode.controller == PAPER or (self.own and self.own.imported):
             return 0
-        runs = self.sweep_runs if self.pilots.runs is None else self.pilots.runs
-        return runs if runs >= FEWEST_PILOTS else 0
+        if self.pilots.runs is not None:
+            return self.pilots.runs
+        tiny = self.sweep_runs < FEWEST_PILOTS
+        return 0 if tiny else max(FEWEST_PILOTS, self.sweep_runs // PILOTS_SHARE)
 
     def digest(self) -> str:
         """SHA-256 (hex) of all settings; equal for equal settings, whatever the file's layout."""

@@ -56,7 +56,7 @@ def summary(settings: Settings, workspace: Workspace) -> str:
         return "no pilots (pilots.runs is 0, the sweep is tiny, or the controller is `paper`)"
     said, gain = f"{found.runs} runs, {found.diverged} diverged; ", found.gain
     if gain.mean is None:
-        return said + "the confirmation failed, as runs diverged: the sweep's best stays the plan"
+        return said + "the finalists diverged: the sweep's best stays the plan"
     verdict = "makes it" if found.adopted else "is too little: the sweep's best stays"
     return said + f"gain {gain.mean:+.4f} ± {gain.error:.4f} {verdict} the plan"
 
@@ -64,7 +64,7 @@ def summary(settings: Settings, workspace: Workspace) -> str:
 def pilots_of(settings: Settings, workspace: Workspace) -> Pilots:
     """What the pilots need, from the settings and what lies in the workspace."""
     task = settings.task
-    budget = Budget.of(settings.pilot_runs)
+    budget = Budget.of(settings.pilot_runs, len(settings.sweep.seeds))
     taken = {*settings.sweep.seeds, *settings.evaluation.seeds}
     free = (seed for seed in itertools.count(max(settings.sweep.seeds) + 1) if seed not in taken)
     return Pilots(
@@ -73,7 +73,7 @@ def pilots_of(settings: Settings, workspace: Workspace) -> Pilots:
         recipe=Recipe.of(settings),
         budget=budget,
         seeds=settings.sweep.seeds,
-        fresh=list(itertools.islice(free, budget.screen + budget.confirm)),
+        fresh=list(itertools.islice(free, budget.pairs)),
         scratch=workspace.state / "pilots" / task,
         workers=settings.sweep.workers,
     )

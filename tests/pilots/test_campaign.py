@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import json
-import math
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.evaluation.ranking import ranked_peaks
-from components.evaluation.results import Gain, PilotResult
+from components.evaluation.results import PilotResult
 from components.lode.settings import Architecture, FitSettings, JudgeSettings
 from components.pilots import campaign as module
-from components.pilots.budget import Budget
-from components.pilots.campaign import Pilots, paired_gain, run_pilots
+from components.pilots.budget import MOST_PAIRS, Budget
+from components.pilots.campaign import Pilots, run_pilots
 from components.pilots.proposals import finer_peaks
+from components.pilots.trial import paired_gain
 from components.runs.comparison import FAMILIES, REACH
 from components.runs.fits import Recipe
 from components.runs.job import Job
@@ -33,18 +34,21 @@ from components.training.run import RunSpec, log_steps
 # ------------------------------------------------------------- by hand
 
 
-def test_the_shares_of_100_runs_and_of_the_fewest() -> None:
-    assert Budget.of(100) == Budget(finer=8, explore=13, propose=12, screen=5, confirm=20)
-    assert Budget.of(20) == Budget(finer=4, explore=3, propose=2, screen=1, confirm=3)
+def test_the_shares_of_the_default_of_100_runs_and_of_the_fewest() -> None:
+    assert Budget.of(25, 5) == Budget(finer=4, explore=3, propose=6, paired=5, pairs=2)
+    assert Budget.of(100, 5) == Budget(finer=8, explore=12, propose=52, paired=5, pairs=10)
+    assert Budget.of(20, 5) == Budget(finer=4, explore=2, propose=6, paired=4, pairs=1)
+    assert Budget.of(20, 1) == Budget(finer=4, explore=2, propose=6, paired=1, pairs=4)
 
 
-@given(runs=st.integers(20, 3000))
-def test_the_budget_is_spent_to_the_last_run(runs: int) -> None:
-    budget = Budget.of(runs)
+@given(runs=st.integers(20, 3000), seeds=st.integers(1, 50))
+def test_the_budget_is_spent_to_the_last_run(runs: int, seeds: int) -> None:
+    budget = Budget.of(runs, seeds)
     assert budget.total == runs
-    assert min(budget.explore, budget.propose, budget.screen) >= 1
+    assert min(budget.explore, budget.propose, budget.pairs) >= 1
     assert budget.finer % (2 * FAMILIES) == 0 and 0 < budget.finer <= 0.2 * runs
-    assert budget.confirm >= 2, "one pair of runs has no standard error"
+    assert 1 <= budget.paired <= seeds and budget.pairs <= MOST_PAIRS
+    assert budget.paired + budget.pairs >= 2, "one pair of runs has no standard error"
 
 
 def test_finer_peaks_lie_evenly_around_the_best_of_the_grid() -> None:
@@ -53,25 +57,6 @@ def test_finer_peaks_lie_evenly_around_the_best_of_the_grid() -> None:
         steps = np.diff(np.log([0.01 / REACH, *finer_peaks(0.01, count), 0.01 * REACH]))
         assert np.allclose(steps[1:-1], steps[0] * 2, atol=0.01), "three digits of a rate"
         assert steps[-1] == pytest.approx(steps[0], abs=0.01)
-
-
-def run(
-    scheduler: str = "cosine",
-    peak: float | None = 0.1,
-    seed: int = 0,
-    best: float = 0.5,
-    status: str = "completed",
-) -> History:
-    points = pd.DataFrame({"val_metric": [0.1, best], "elapsed_s": [1.0, 2.0]})
-    meta = {
-        "run_id": f"{scheduler}{peak}{seed}",
-        "scheduler": scheduler,
-        "peak_lr": peak,
-        "seed": seed,
-        "status": status,
-        "best_val_metric": best,
-    }
-    return History(points, meta)
 
 
 @pytest.mark.parametrize("name", PARAMETRIC)
@@ -85,29 +70,9 @@ def test_a_parametric_plan_is_the_schedule_at_the_log_points(name: str, updates:
     assert table[0] == schedule.lr(0)
 
 
-def test_the_gain_is_paired_by_seed() -> None:
-    ours = [run("plan", None, seed, best) for seed, best in ((1, 0.6), (2, 0.9), (3, 0.75))]
-    theirs = [run(seed=seed, best=best) for seed, best in ((3, 0.7), (2, 0.7), (1, 0.5))]
-    found = paired_gain(ours, theirs)
-    differences = np.array([0.1, 0.2, 0.05])
-    assert found.mean == pytest.approx(differences.mean())
-    assert found.error == pytest.approx(differences.std(ddof=1) / math.sqrt(3))
-    assert found.n == 3
-
-
-def test_where_a_run_diverged() -> None:
-    ours = [run("plan", None, seed, 0.6) for seed in (1, 2, 3)]
-    theirs = [run(seed=seed, best=0.5) for seed in (1, 2, 3)]
-    theirs[2].meta["status"] = "diverged"
-    assert paired_gain(ours, theirs) == Gain(pytest.approx(0.1), 0.0, 2)
-    theirs[1].meta["status"] = "diverged"
-    assert paired_gain(ours, theirs) == Gain(n=1)
-    ours[0].meta["status"] = "diverged"
-    assert paired_gain(ours, theirs) == Gain()
-
-
 # ------------------------------------------------------------- a real campaign
 
+BUDGET = Budget.of(20, 2)
 RECIPE = Recipe(
     0.25, FitSettings(updates=20), JudgeSettings(updates=20), Architecture(solver_steps=4)
 )
@@ -133,9 +98,9 @@ def campaign(swept: tuple[Job, list[History]], folder: Path, **changes: Any) -> 
         sweep=sweep,
         template=replace(template, histories=folder / "pilots"),
         recipe=RECIPE,
-        budget=Budget.of(20),
+        budget=BUDGET,
         seeds=(0, 1),
-        fresh=(2, 3, 4, 5),
+        fresh=(2, 3, 4),
         scratch=folder / "scratch",
         workers=1,
     )
@@ -163,22 +128,27 @@ def test_what_a_campaign_leaves(
     swept: tuple[Job, list[History]], whole: tuple[Path, PilotResult]
 ) -> None:
     folder, found = whole
-    assert found.runs == 20 and found.run_ids == sorted(kept(folder))
+    assert found.run_ids == sorted(kept(folder)) and found.runs == len(found.run_ids) <= 20
     json.dumps(asdict(found), allow_nan=False)
     runs = [read_history(folder / "pilots" / f"{name}.parquet") for name in found.run_ids]
-    confirmed = [h for h in runs if h.meta["seed"] in (3, 4, 5)]
-    baseline = [h for h in confirmed if h.meta["scheduler"] != "plan"]
-    assert len(baseline) == 3 and len(confirmed) == 6
-    assert {h.configuration for h in baseline} == {
-        (found.baseline.scheduler, found.baseline.peak_lr)
-    }
-    ours = [h for h in confirmed if h.meta["scheduler"] == "plan"]
-    assert found.gain == paired_gain(ours, baseline)
-    assert {h.meta["scheduler_digest"] for h in ours} == {plan_digest(found.finalist)}
-    for history in ours:
+    swept_best = [h for h in swept[1] if h.configuration == chosen(found)]
+    assert len(swept_best) == 2
+    pairs = [h for h in runs if h.meta["scheduler"] != "plan"]
+    assert {h.configuration for h in pairs} <= {chosen(found)}, "none on the sweep's seeds again"
+    assert {h.meta["seed"] for h in pairs} <= {2, 3, 4}
+    by_plan = [[h for h in runs if ran(h, one.plan)] for one in found.finalists]
+    assert all({0, 1} <= {h.meta["seed"] for h in own} for own in by_plan)
+    for one, own in zip(found.finalists, by_plan, strict=True):
+        on_sweep = [h for h in own if h.meta["seed"] in (0, 1)]
+        assert one.gained == paired_gain(on_sweep, swept_best).mean
+    best = found.finalists.index(max(found.finalists, key=lambda one: one.gained or -1))
+    assert found.finalist == found.finalists[best].plan
+    assert found.gain == paired_gain(by_plan[best], swept_best + pairs)
+    assert {h.meta["seed"] for h in by_plan[1 - best]} == {0, 1}
+    assert found.gain.n == 2 + len(pairs)
+    for history in by_plan[best]:
         assert history.points["lr"].tolist() == pytest.approx(found.finalist[1:])
-    assert max(found.finalists, key=lambda one: one.screened or 0).plan == found.finalist
-    assert len(found.finalists) == 3 and found.diverged == 0
+    assert len(found.finalists) == 2 and found.diverged == 0
     plans = json.loads((folder / "scratch" / "plans.json").read_text())["rounds"]
     ranked = ranked_peaks(swept[1])
     assert {name for name, _ in ranked} == {"onecycle", "constant"}
@@ -187,44 +157,52 @@ def test_what_a_campaign_leaves(
         for name, best in ranked
         for peak in finer_peaks(best, 2)
     ]
-    assert plans["explore"][:4] == finer
+    assert plans["explore"][:4] == finer and len(plans["propose"]) == BUDGET.propose
     assert found.finalists[0].plan in finer, "one finalist is a schedule of the sweep's"
-    others = [one.plan for one in found.finalists[1:]]
-    assert found.finalists[0].plan not in others and others[0] != others[1]
+    assert found.finalists[0].plan != found.finalists[1].plan
     assert found.seconds == pytest.approx(sum(h.points["elapsed_s"].iloc[-1] for h in runs))
+
+
+def chosen(found: PilotResult) -> tuple[str, float]:
+    assert found.baseline is not None
+    return found.baseline.scheduler, found.baseline.peak_lr
+
+
+def ran(history: History, plan: list[float]) -> bool:
+    return history.meta["scheduler_digest"] == plan_digest(plan)
 
 
 class StopError(Exception):
     pass
 
 
+def stop_after(count: int) -> Callable[[str], None]:
+    left = iter(range(count))
+
+    def stop(note: str) -> None:
+        if next(left, None) is None:
+            raise StopError
+
+    return stop
+
+
 @slow
 def test_interrupted_again_and_again_it_repeats_nothing_and_ends_the_same(
     swept: tuple[Job, list[History]], whole: tuple[Path, PilotResult], tmp_path: Path
 ) -> None:
-    def stop_after(count: int) -> Any:
-        left = iter(range(count))
-
-        def stop(note: str) -> None:
-            if next(left, None) is None:
-                raise StopError
-
-        return stop
-
     seen: dict[str, int] = {}
-    # In the first round; in the fit for the second proposals; while screening; while confirming.
+    # In the first round; in the fit for the finalists; on the sweep's seeds.
     for stops in (
         {"on_run": stop_after(2)},
         {"on_fit": stop_after(1)},
-        {"on_run": stop_after(12)},
-        {"on_run": stop_after(15)},
+        {"on_run": stop_after(14)},
     ):
         with pytest.raises(StopError):
             run_pilots(campaign(swept, tmp_path, **stops))
         now = kept(tmp_path)
         assert len(now) > len(seen) and seen.items() <= now.items(), "a finished run was repeated"
         seen = now
-    assert len(seen) < 20, "nothing was left to do"
+    assert len(seen) < whole[1].runs, "nothing was left to do"
     found = run_pilots(campaign(swept, tmp_path))
     assert seen.items() <= kept(tmp_path).items()
     assert replace(found, seconds=0.0) == replace(whole[1], seconds=0.0)
@@ -241,7 +219,7 @@ def test_the_plans_of_a_round_are_written_before_any_is_run(
     with pytest.raises(StopError):
         run_pilots(campaign(swept, tmp_path, on_run=stop))
     record = json.loads((tmp_path / "scratch" / "plans.json").read_text())
-    assert list(record["rounds"]) == ["explore"] and len(record["rounds"]["explore"]) == 7
+    assert list(record["rounds"]) == ["explore"] and len(record["rounds"]["explore"]) == 6
     (tmp_path / "scratch" / "plans.json").write_text("{")  # damaged: they are made anew, the same
     with pytest.raises(StopError):
         run_pilots(campaign(swept, tmp_path, on_run=stop))
@@ -253,20 +231,38 @@ def test_the_plans_of_a_round_are_written_before_any_is_run(
 
 
 @slow
-def test_the_finalist_is_adopted_only_above_so_many_errors(
+@pytest.mark.parametrize(("said", "adopted"), [(True, True), (False, False)])
+def test_the_verdict_makes_the_plan(
+    said: bool,
+    adopted: bool,
     swept: tuple[Job, list[History]],
     whole: tuple[Path, PilotResult],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder, found = whole
-    gain = found.gain
-    assert found.adopted == (gain.mean > gain.error)
     before = kept(folder)
-    for offset, adopted in ((-1e-6, True), (1e-6, False)):
-        monkeypatch.setattr(module, "STANDARD_ERRORS", gain.mean / gain.error + offset)
-        again = run_pilots(campaign(swept, folder))
-        assert again.adopted == adopted
-        assert again.plan == (found.finalist if adopted else [])
+    monkeypatch.setattr(module, "verdict", lambda gain, left: said)
+    again = run_pilots(campaign(swept, folder))
+    assert again.adopted == adopted and again.gain.n == 2, "no fresh pair is asked for"
+    assert again.plan == (found.finalist if adopted else [])
     assert kept(folder) == before
-    table = parametric_table(found.baseline.scheduler, found.baseline.peak_lr, 40, 20)
-    assert found.baseline.plan == table.tolist()
+    table = parametric_table(*chosen(found), 40, 20)
+    assert found.baseline is not None and found.baseline.plan == table.tolist()
+
+
+@slow
+def test_undecided_it_takes_all_its_pairs_and_no_more(
+    swept: tuple[Job, list[History]],
+    whole: tuple[Path, PilotResult],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(module, "verdict", lambda gain, left: None if left else False)
+    with pytest.raises(StopError):  # within a fresh pair
+        run_pilots(campaign(swept, tmp_path, on_run=stop_after(17)))
+    interrupted = kept(tmp_path)
+    found = run_pilots(campaign(swept, tmp_path))
+    assert interrupted.items() <= kept(tmp_path).items()
+    assert found.gain.n == BUDGET.paired + BUDGET.pairs
+    assert found.runs == BUDGET.total == 20
