@@ -345,6 +345,14 @@ def test_a_tpe_sweep_counts_its_trials() -> None:
     assert load(PARAMS).sweep_runs == 4 * 5 * 5
 
 
+def test_a_race_counts_its_survivors() -> None:
+    racing = load(PARAMS, {"sweep.sampler": "racing"})
+    assert racing.sweep.survivors == 5 and racing.sweep_runs == 20 + 5 * 4
+    assert racing.pilot_runs == 20
+    one_peak = load(PARAMS, {"sweep.sampler": "racing", "sweep.peak_lrs": [0.01]})
+    assert one_peak.sweep.survivors == 4, "every scheduler's best goes on"
+
+
 @pytest.mark.parametrize(
     ("changes", "runs"),
     [

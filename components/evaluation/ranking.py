@@ -4,7 +4,8 @@ A configuration (scheduler × peak lr) is worth the mean over its seeds of the v
 the best validation point. A diverged run may have been good just before it broke, but nobody can
 rely on it: it counts as the worst validation metric any of the runs logged, about chance level, so
 a configuration that diverges on one seed in five loses to one that never does. Ties go to the
-smaller peak lr. The test metric plays no part.
+smaller peak lr. The test metric plays no part. What a race dropped after its first seed comes after
+all that went on, however lucky that seed was.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ class Configuration:
         peak_lr: None for a scheduler that has none.
         validation: mean ± std over seeds of what each run is worth.
         diverged: how many of the seeds diverged.
+        dropped: it has fewer than half of the runs that others have, as a race went on without it,
+            and was no better on them than the best of those others on the same seeds.
     """
 
     scheduler: str
     peak_lr: float | None
     validation: Summary
     diverged: int
+    dropped: bool = False
 
 
 def best_validation(history: History) -> float:
@@ -72,10 +76,32 @@ def configurations(sweep: Sequence[History]) -> list[Configuration]:
     runs: dict[tuple[str, float | None], list[History]] = defaultdict(list)
     for history in sweep:
         runs[history.configuration].append(history)
+    most = max(map(len, runs.values()))
+    full = [group for group in runs.values() if 2 * len(group) >= most]
+    best = max(full, key=lambda group: _mean(group, worst))
     return [
-        Configuration(scheduler, peak_lr, worth(group, worst), sum(not h.completed for h in group))
+        Configuration(
+            scheduler,
+            peak_lr,
+            worth(group, worst),
+            sum(not h.completed for h in group),
+            dropped=2 * len(group) < most and not _beats(group, best, worst),
+        )
         for (scheduler, peak_lr), group in sorted(runs.items(), key=lambda item: _order(item[0]))
     ]
+
+
+def _beats(few: list[History], best: list[History], worst: float) -> bool:
+    """On the seeds of `few`; a run on a seed of its own is compared with all."""
+    seeds = {run.meta["seed"] for run in few}
+    same = [run for run in best if run.meta["seed"] in seeds]
+    return _mean(few, worst) > _mean(same or best, worst)
+
+
+def _mean(runs: list[History], worst: float) -> float:
+    found = worth(runs, worst).mean
+    assert found is not None, "a run without a value counts as the worst"
+    return found
 
 
 def best_configuration(sweep: Sequence[History]) -> Configuration:
@@ -112,7 +138,7 @@ def _best(sweep: Sequence[History]) -> dict[str, Configuration]:
     best: dict[str, Configuration] = {}
     for configuration in configurations(sweep):  # by peak lr: a tie keeps the smaller one
         name = configuration.scheduler
-        if name not in best or merit(configuration) > merit(best[name]):
+        if name not in best or standing(configuration) > standing(best[name]):
             best[name] = configuration
     return best
 
@@ -123,8 +149,13 @@ def merit(configuration: Configuration) -> float:
     return -math.inf if mean is None else mean
 
 
-def _rank(configuration: Configuration) -> tuple[float, str]:
-    return -merit(configuration), configuration.scheduler
+def standing(configuration: Configuration) -> tuple[bool, float]:
+    """What configurations are ordered by, the best being the largest."""
+    return not configuration.dropped, merit(configuration)
+
+
+def _rank(configuration: Configuration) -> tuple[bool, float, str]:
+    return configuration.dropped, -merit(configuration), configuration.scheduler
 
 
 def _order(configuration: tuple[str, float | None]) -> tuple[str, float]:

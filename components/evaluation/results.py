@@ -79,7 +79,7 @@ class SchedulerEntry:
 class SweptConfiguration(Configuration):
     """A configuration of the sweep; `chosen`: it is its scheduler's best."""
 
-    chosen: bool
+    chosen: bool = False
 
 
 @dataclass(frozen=True)

@@ -115,10 +115,13 @@ def sweep(evaluation: Evaluation) -> list[str]:
     """What the sweep was, and what became of its runs."""
     found, validation = evaluation.sweep, evaluation.validation
     diverged = f"{found.diverged} of them diverged" if found.diverged else "none diverged"
+    dropped = sum(one.dropped for one in found.configurations)
+    seeds = f"with {len(found.seeds)} seeds each"
+    if dropped:
+        seeds = f"on one seed, {len(found.configurations) - dropped} of them on {len(found.seeds)}"
     sentences = [
-        f"{found.runs} runs, {len(found.configurations)} configurations with "
-        f"{len(found.seeds)} seeds each; {diverged}. They took "
-        f"{duration(found.seconds)} of training, added over all runs."
+        f"{found.runs} runs, {len(found.configurations)} configurations {seeds}; {diverged}. They "
+        f"took {duration(found.seconds)} of training, added over all runs."
     ]
     if validation:
         text = f"Validation accepted {count(validation.accepted, 'run')} for the LODE"

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.evaluation.ranking import best_configuration, best_validation, configurations
+from components.evaluation.ranking import (
+    best_configuration,
+    best_validation,
+    configurations,
+    standing,
+)
 from components.lode.channels import LOSS, METRIC
 from components.lode.errors import LODEError
 from components.training.history import History
@@ -73,7 +78,7 @@ def held_out_runs(sweep: Sequence[History], seeds: int) -> set[str]:
     both = sum(len({h.meta["seed"] in last for h in group}) == 2 for group in runs.values())
     if not last or 2 * both >= len(runs):
         return {h.run_id for h in completed if h.meta["seed"] in last}
-    ranked = sorted(configurations(completed), key=lambda one: -(one.validation.mean or 0.0))
+    ranked = sorted(configurations(completed), key=standing, reverse=True)
     apart = ranked[ONE_IN // 2 :: ONE_IN] or ranked[-1:]
     return {h.run_id for one in apart for h in runs[one.scheduler, one.peak_lr]}
 

@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from components.runs.job import Job
+from components.runs.job import Job, RunAll
 from components.storage.files import atomic_path
 from components.storage.workspace import Workspace
-from components.training.history import HistoryError, history_path, read_history
+from components.training.history import History, HistoryError, history_path, read_history
 
 KINDS = ("histories", "pilots", "baselines", "scheduled")  # of Workspace: what steps train
 
@@ -27,6 +28,17 @@ def lend(jobs: Iterable[Job], workspace: Workspace) -> None:
     for job in jobs:
         if not job.path.exists():
             _lend(job, others)
+
+
+def lent(run_all: RunAll, workspace: Workspace) -> RunAll:
+    """Who trains, but for what others have done."""
+
+    def train(jobs: Iterable[Job], **options: Any) -> list[History]:
+        jobs = list(jobs)
+        lend(jobs, workspace)
+        return run_all(jobs, **options)
+
+    return train
 
 
 def _lend(job: Job, others: list[Workspace]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,8 +29,9 @@ class JobError(ValueError):
 class SweepPlan:
     """What to sweep; `template` is a job whose scheduler, peak lr and seed are replaced.
 
-    `sampler`: `grid` (every scheduler × peak lr, the paper's) or `tpe` (`trials` configurations,
-    peak lr log-uniform between the smallest and the largest of `peak_lrs`).
+    `sampler`: `grid` (every scheduler × peak lr, the paper's), `racing` (the same on the first
+    seed, `survivors` of them on the others) or `tpe` (`trials` configurations, peak lr log-uniform
+    between the smallest and the largest of `peak_lrs`).
     """
 
     template: Job
@@ -38,11 +40,12 @@ class SweepPlan:
     peak_lrs: tuple[float, ...]
     seeds: tuple[int, ...]
     trials: int
+    survivors: int
 
     @property
-    def configurations(self) -> int:
-        grid = len(self.schedulers) * len(self.peak_lrs)
-        return grid if self.sampler == "grid" else self.trials
+    def grid(self) -> list[tuple[str, float]]:
+        """Every scheduler × peak lr, in a fixed order."""
+        return list(itertools.product(self.schedulers, self.peak_lrs))
 
     def jobs(self, scheduler: str, peak_lr: float) -> list[Job]:
         """The runs of one configuration, one per seed."""
@@ -50,12 +53,7 @@ class SweepPlan:
 
     def grid_jobs(self) -> list[Job]:
         """Every run of the grid, in a fixed order."""
-        return [
-            job
-            for scheduler in self.schedulers
-            for peak_lr in self.peak_lrs
-            for job in self.jobs(scheduler, peak_lr)
-        ]
+        return [job for configuration in self.grid for job in self.jobs(*configuration)]
 
 
 def template(settings: Settings, workspace: Workspace, histories: Path) -> Job:
@@ -85,6 +83,7 @@ def sweep_plan(settings: Settings, workspace: Workspace) -> SweepPlan:
         tuple(sweep.peak_lrs),
         tuple(sweep.seeds),
         sweep.trials,
+        sweep.survivors,
     )
 
 

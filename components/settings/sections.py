@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -32,6 +33,7 @@ from components.storage.addresses import check_registry, check_store
 from components.storage.shown import shown
 
 FEWEST_PILOTS = 20  # below it the shares of components/pilots/budget.py leave too little of each
+RACING_SHARE = 4  # one configuration in so many survives its first seed
 PILOTS_SHARE = 4  # one pilot for so many runs of the sweep (docs/research/scheduler.md, entry 24)
 MOST_RUNS = 10_000  # of a sweep: each is a file, and the fit holds all of them
 MOST_SEEDS = 1_000
@@ -69,12 +71,15 @@ class TrainingSettings(Section):
 class SweepSettings(Section):
     """The runs the LODE learns from: schedulers × peak lrs × seeds (section 5.4, Table 4).
 
-    `schedulers`: the paper's four; the other parametric ones may be added. `seeds`: five were
-    enough to find better plans; a LODE that is to foretell other runs as well as the paper's
-    Table A1 needs fifteen to thirty (docs/results/table-a1.md).
+    `sampler`: `grid` trains every scheduler × peak lr on every seed; `racing` does on the first
+    seed, and takes only the most promising quarter (every scheduler's best among them) to the
+    others, at two fifths of the price; `tpe` asks Optuna for `trials` configurations. `schedulers`:
+    the paper's four; the other parametric ones may be added. `seeds`: five were enough to find
+    better plans; a LODE that is to foretell other runs as well as the paper's Table A1 needs
+    fifteen to thirty (docs/results/table-a1.md).
     """
 
-    sampler: Literal["grid", "tpe"] = "grid"
+    sampler: Literal["grid", "racing", "tpe"] = "grid"
     schedulers: list[str] = Field(default=list(PAPER_SCHEDULERS), min_length=1)
     peak_lrs: list[Annotated[float, RATES]] = Field(
         default=[1e-3, 5e-3, 1e-2, 5e-2, 1e-1], min_length=1, max_length=100
@@ -102,7 +107,15 @@ class SweepSettings(Section):
     def runs(self) -> int:
         """How many runs it has."""
         grid = len(self.schedulers) * len(self.peak_lrs)
+        if self.sampler == "racing":
+            return grid + self.survivors * (len(self.seeds) - 1)
         return (grid if self.sampler == "grid" else self.trials) * len(self.seeds)
+
+    @property
+    def survivors(self) -> int:
+        """Configurations that a race goes on with."""
+        grid = len(self.schedulers) * len(self.peak_lrs)
+        return max(len(self.schedulers), math.ceil(grid / RACING_SHARE))
 
     @model_validator(mode="after")
     def _can_be_done(self) -> SweepSettings:

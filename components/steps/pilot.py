@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from dataclasses import asdict, replace
-from typing import Any
 
 from components.evaluation.results import PilotResult
 from components.pilots.budget import Budget
 from components.pilots.campaign import Pilots, run_pilots
 from components.runs.fits import Recipe
-from components.runs.job import Job, RunAll
-from components.runs.lending import lend
+from components.runs.job import RunAll
+from components.runs.lending import lent
 from components.runs.plan import template
 from components.runs.pool import run_all as on_this_machine
 from components.runs.progress import progress
@@ -21,7 +19,6 @@ from components.steps.results import read_pilots
 from components.storage.files import folder_of
 from components.storage.typed import write_sealed
 from components.storage.workspace import Workspace
-from components.training.history import History
 from components.validation.accepted import accepted_histories
 
 
@@ -33,21 +30,12 @@ def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> No
         with progress(f"pilot {task}", asked.budget.total) as advance:
             asked = replace(
                 asked,
-                run_all=_lent(run_all or on_this_machine, workspace),
+                run_all=lent(run_all or on_this_machine, workspace),
                 on_run=lambda note: advance(1, note),
                 on_fit=lambda note: advance(0, note),
             )
             found = run_pilots(asked)
     write_sealed(workspace.pilot_summary(task), asdict(found))
-
-
-def _lent(run_all: RunAll, workspace: Workspace) -> RunAll:
-    def lent(jobs: Iterable[Job], **options: Any) -> list[History]:
-        jobs = list(jobs)
-        lend(jobs, workspace)
-        return run_all(jobs, **options)
-
-    return lent
 
 
 def summary(settings: Settings, workspace: Workspace) -> str:

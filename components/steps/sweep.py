@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from components.runs.job import RunAll
-from components.runs.lending import lend
+from components.runs.lending import lend, lent
 from components.runs.plan import missing, note, sweep_plan
+from components.runs.pool import run_all as on_this_machine
 from components.runs.progress import progress
 from components.runs.runnable import check_runnable
 from components.settings import Settings
@@ -20,17 +21,16 @@ def work(settings: Settings, workspace: Workspace, run_all: RunAll | None) -> Tr
     plan = sweep_plan(settings, workspace)
     if plan.sampler == "grid":
         lend(plan.grid_jobs(), workspace)
-    total = plan.configurations * len(plan.seeds)
     found = {path.stem for path in workspace.histories(settings.task).glob("*.parquet")}
     if plan.sampler != "grid" or missing(plan.grid_jobs()):
         # data problems show here, before worker processes are started
         check_runnable(settings, workspace)
-    with progress(f"sweep {settings.task}", total) as advance:
+    with progress(f"sweep {settings.task}", settings.sweep_runs) as advance:
         histories = run_sweep(
             plan,
             workers=settings.sweep.workers,
             on_history=lambda job, history: advance(1, note(history)),
-            train=run_all,
+            train=lent(run_all or on_this_machine, workspace),
         )
     return Trained(
         len(histories),

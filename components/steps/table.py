@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from components.evaluation.metric import Metric
 from components.evaluation.notation import NONE
-from components.evaluation.ranking import Configuration, configurations, merit
+from components.evaluation.ranking import Configuration, configurations, standing
 from components.evaluation.result_tables import text_table
 from components.evaluation.tables import Table
 from components.runs.sweep_histories import sweep_histories
@@ -31,7 +31,7 @@ def result_table(settings: Settings, workspace: Workspace) -> str:
 def ranking(histories: Sequence[History]) -> str:
     """Configurations of runs, the best first: scheduler, peak lr, runs, validation metric."""
     metric = Metric.of(histories)
-    ranked = sorted(configurations(histories), key=merit, reverse=True)
+    ranked = sorted(configurations(histories), key=standing, reverse=True)
     rows = [_row(one, metric) for one in ranked[:SHOWN]]
     columns = ("scheduler", "peak lr", "runs", f"validation {metric.name}{metric.column}")
     more = f"\nand {len(ranked) - SHOWN} configurations more" if len(ranked) > SHOWN else ""

@@ -1,23 +1,27 @@
-"""The sweep: an Optuna study over schedulers × peak learning rates, each with every seed.
+"""The sweep: schedulers × peak learning rates, asked for in rounds.
 
-One asker, many workers. The study itself is kept nowhere: configurations are asked for in rounds
-of a fixed size and told in a fixed order, so a killed sweep, started again, asks the same
-questions, finds the answers on disk and goes on.
+One asker, many workers. What was asked is kept nowhere: rounds follow from the answers to those
+before, in a fixed order, so a killed sweep, started again, asks the same questions, finds the
+answers on disk and goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 import optuna
 
 from components.evaluation.ranking import worst_validation, worth
 from components.runs.job import Job, RunAll
-from components.runs.plan import SweepPlan
+from components.runs.plan import SweepPlan, under
 from components.runs.pool import run_all
+from components.sweep.racing import survivors
 from components.training.history import History
 
 TPE_ROUND = 4  # configurations asked at once; times the seeds, enough to keep workers busy
+
+# Yields what is to be done, is sent the histories of it.
+Rounds = Generator[list[Job], list[History], None]
 
 
 def run_sweep(
@@ -36,42 +40,44 @@ def run_sweep(
         components.runs.processes.WorkerDiedError: a worker was killed; call again to go on.
     """
     histories: list[History] = []
-    for jobs, report in _rounds(plan):
+    rounds = {"grid": _grid, "racing": _race, "tpe": _tpe}[plan.sampler](plan)
+    jobs = next(rounds, None)
+    while jobs is not None:
         answers = (train or run_all)(jobs, workers=workers, on_history=on_history)
-        report(answers)
         histories += answers
+        try:
+            jobs = rounds.send(answers)
+        except StopIteration:
+            jobs = None
     return histories
 
 
-def _rounds(plan: SweepPlan) -> Iterator[tuple[list[Job], Callable[[list[History]], None]]]:
-    """Rounds of jobs, each with the function that tells the study how they came out."""
-    study, seen = _study(plan), list[History]()
-    size = plan.configurations if plan.sampler == "grid" else TPE_ROUND
-    left = plan.configurations
-    while left > 0:
-        trials = [study.ask() for _ in range(min(size, left))]
-        batches = [plan.jobs(*_suggest(trial, plan)) for trial in trials]
-
-        def report(answers: list[History], trials=trials) -> None:  # type: ignore[no-untyped-def]
-            seen.extend(answers)
-            for index, trial in enumerate(trials):
-                seeds = answers[index * len(plan.seeds) : (index + 1) * len(plan.seeds)]
-                _tell(study, trial, worth(seeds, worst_validation(seen)).mean)
-
-        yield [job for batch in batches for job in batch], report
-        left -= len(trials)
+def _grid(plan: SweepPlan) -> Rounds:
+    yield plan.grid_jobs()
 
 
-def _study(plan: SweepPlan) -> optuna.Study:
+def _race(plan: SweepPlan) -> Rounds:
+    """All on the first seed; who survives it, on the others."""
+    first, *others = plan.seeds
+    answers = yield [under(plan.template, *one, first) for one in plan.grid]
+    left = survivors(plan.grid, answers, plan.survivors)
+    if others:
+        yield [under(plan.template, *one, seed) for one in left for seed in others]
+
+
+def _tpe(plan: SweepPlan) -> Rounds:
+    """What Optuna suggests, a few configurations at a time."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=0, constant_liar=True)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    if plan.sampler == "grid":
-        # Not GridSampler: it stops the study from inside, which asking and telling cannot bear.
-        for scheduler in plan.schedulers:
-            for peak_lr in plan.peak_lrs:
-                study.enqueue_trial({"scheduler": scheduler, "peak_lr": peak_lr})
-    return study
+    study, seen = optuna.create_study(direction="maximize", sampler=sampler), list[History]()
+    for start in range(0, plan.trials, TPE_ROUND):
+        trials = [study.ask() for _ in range(min(TPE_ROUND, plan.trials - start))]
+        batches = [plan.jobs(*_suggest(trial, plan)) for trial in trials]
+        answers = yield [job for batch in batches for job in batch]
+        seen.extend(answers)
+        for index, trial in enumerate(trials):
+            seeds = answers[index * len(plan.seeds) : (index + 1) * len(plan.seeds)]
+            _tell(study, trial, worth(seeds, worst_validation(seen)).mean)
 
 
 def _suggest(trial: optuna.Trial, plan: SweepPlan) -> tuple[str, float]:

@@ -31,6 +31,7 @@ from components.training.history import (
 )
 from components.validation.possible import METRICS
 
+Sampler = Literal["grid", "racing", "tpe"]  # how a sweep chose what it ran
 DECLARED_SCHEMA = ", ".join(f"{column.name} {column.type}" for column in SCHEMA)
 
 # What identifies a row of each table in messages and in Data Docs.
@@ -67,7 +68,7 @@ class Sweep:
     points: int
     train_samples: int | None = None
     data_digest: str | None = None
-    sampler: Literal["grid", "tpe"] = "grid"
+    sampler: Sampler = "grid"
     max_train_loss: float | None = None
     max_quarantined: float = 0.2
     metric: OwnMetric | None = None
@@ -203,11 +204,20 @@ def _with_derived(history: History) -> pd.DataFrame:
 
 
 def _cells(histories: list[History], sweep: Sweep) -> pd.DataFrame:
-    """Runs in every declared cell; under TPE, of the configurations it tried."""
+    """Runs in every declared cell; under TPE, of the configurations it tried; in a race the first
+    seed of all, and all of those that went on."""
     if sweep.imported:
         wanted: Iterable[Any] = ()
     elif sweep.sampler == "grid":
         wanted = itertools.product(sweep.schedulers, sweep.peak_lrs, sweep.seeds)
+    elif sweep.sampler == "racing":
+        first = sweep.seeds[:1]
+        went_on = {h.configuration for h in histories if h.meta["seed"] not in first}
+        wanted = (
+            (*one, seed)
+            for one in itertools.product(sweep.schedulers, sweep.peak_lrs)
+            for seed in (sweep.seeds if one in went_on else first)
+        )
     else:
         tried = sorted({history.configuration for history in histories})
         wanted = ((*configuration, seed) for configuration in tried for seed in sweep.seeds)

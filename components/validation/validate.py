@@ -12,7 +12,7 @@ from components.tasks.own import OwnMetric
 from components.validation import docs
 from components.validation.checks import Checker, Outcome
 from components.validation.errors import ValidationError
-from components.validation.tables import Sweep, Tables, read_tables
+from components.validation.tables import Sampler, Sweep, Tables, read_tables
 from components.validation.verdict import ValidationResult, decide
 
 REPORT = "validation.json"
@@ -34,7 +34,7 @@ def validate(
     points: int,
     train_samples: int | None = None,
     data_digest: str | None = None,
-    sampler: str = "grid",
+    sampler: Sampler = "grid",
     max_train_loss: float | None = None,
     max_quarantined: float = 0.2,
     metric: OwnMetric | None = None,
@@ -70,7 +70,7 @@ def validate(
         points,
         train_samples,
         data_digest,
-        "tpe" if sampler == "tpe" else "grid",
+        sampler,
         max_train_loss,
         max_quarantined,
         metric,

@@ -34,6 +34,32 @@ def test_one_lucky_seed_does_not_win(synthetic):
     assert best_configurations(steady + lucky) == {"cosine": 0.01}
 
 
+def runs_of(synthetic, peak, levels):
+    return [synthetic.history("cosine", peak, s, level=v) for s, v in enumerate(levels)]
+
+
+def test_what_a_race_dropped_does_not_win_by_the_ease_of_its_seed(synthetic):
+    """Seed 0 is an easy one: what was dropped has a better mean, and was worse on it."""
+    survived = runs_of(synthetic, 0.01, (0.95, 0.85, 0.84, 0.86, 0.85))
+    dropped = runs_of(synthetic, 0.05, (0.94,))
+    found = configurations(survived + dropped)
+    assert [one.dropped for one in found] == [False, True]
+    assert found[1].validation.mean > found[0].validation.mean
+    assert best_configurations(dropped + survived) == {"cosine": 0.01}
+    assert best_configuration(survived + dropped).peak_lr == 0.01
+
+
+def test_fewer_runs_may_win_where_they_beat_the_others_on_the_same_seeds(synthetic):
+    """Others' runs: one configuration was repeated, which does not make it the best."""
+    repeated = runs_of(synthetic, 0.01, (0.85, 0.85, 0.84, 0.86, 0.85))
+    once = [synthetic.history("cosine", 0.05, seed, level=0.94) for seed in (0,)]
+    elsewhere = [synthetic.history("cosine", 0.1, seed, level=0.96) for seed in (77,)]
+    assert best_configurations(repeated + once) == {"cosine": 0.05}
+    assert best_configurations(repeated + once + elsewhere) == {"cosine": 0.1}
+    two_of_four = runs_of(synthetic, 0.05, (0.9, 0.9))
+    assert not configurations(repeated[:4] + two_of_four)[1].dropped, "half of the runs is enough"
+
+
 def test_test_metrics_play_no_part(synthetic):
     sweep = synthetic.sweep()
     before = (best_configurations(sweep), best_configuration(sweep))

@@ -71,3 +71,12 @@ def test_the_finer_search_says_what_it_is(evaluation, given_finer):
     assert "spent 9 runs, as many as the pilots, on" in sentence
     (sentence,) = wording.finer_search(evaluate(**{**given_finer, "pilots": None}))
     assert "spent 9 runs on" in sentence
+
+
+def test_a_race_is_called_what_it_was(evaluation):
+    some = evaluation.sweep.configurations
+    raced = [replace(one, dropped=i > 1) for i, one in enumerate(some)]
+    entry = replace(evaluation.sweep, configurations=raced)
+    said = wording.sweep(replace(evaluation, sweep=entry, validation=None))[0]
+    assert f"{len(some)} configurations on one seed, 2 of them on 3; " in said
+    assert f"{len(some)} configurations with 3 seeds each; " in wording.sweep(evaluation)[0]

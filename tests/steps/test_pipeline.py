@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from components.evaluation.figures import figure_path
 from components.evaluation.results import SCHEMA_VERSION
 from components.runs.comparison import comparison
+from components.runs.job import Job
 from components.runs.plan import sweep_plan
 from components.settings import Settings
 from components.steps.pilot import pilots_of
@@ -17,7 +19,7 @@ from components.steps.pipeline import PIPELINE, STEPS, up_to_date
 from components.steps.results import read_pilots
 from components.steps.table import result_table
 from components.storage.workspace import Workspace, WorkspaceError
-from components.training.history import read_history
+from components.training.history import History, read_history
 from components.validation.errors import ValidationError
 from tests.tiny import TASK, in_this_process, tiny
 
@@ -245,6 +247,30 @@ def test_a_tpe_sweep_says_truly_what_it_found(tmp_path: Path) -> None:
     assert STEPS["sweep"](settings, workspace, in_this_process).trained == 4
     again = STEPS["sweep"](settings, workspace, in_this_process)
     assert not again.ran and again.trained == 0
+
+
+def test_a_race_trains_its_rounds_goes_on_and_is_validated(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    settings = tiny(sweep__sampler="racing", sweep__peak_lrs=[0.001, 0.01, 0.05])
+    grid = len(settings.sweep.schedulers) * 3
+    whole = grid + settings.sweep.survivors * (len(settings.sweep.seeds) - 1)
+    assert settings.sweep_runs == whole < grid * len(settings.sweep.seeds)
+    rounds: list[int] = []
+
+    def train(jobs: Iterable[Job], **options: Any) -> list[History]:
+        rounds.append(len(list(jobs)))
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+        return in_this_process(jobs, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        STEPS["sweep"](settings, workspace, train)
+    assert rounds == [grid, whole - grid]
+    assert STEPS["sweep"](settings, workspace, in_this_process).trained == whole - grid
+    assert not STEPS["sweep"](settings, workspace, in_this_process).ran
+    STEPS["validate"](settings, workspace)
+    assert f"{whole} runs accepted" in STEPS["validate"](settings, workspace).summary
+    assert STEPS["sweep"](tiny(sweep__peak_lrs=[0.001, 0.01, 0.05]), workspace).trained > 0
 
 
 READERS = {

@@ -4,10 +4,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.runs.job import Job
 from components.runs.plan import SweepPlan
 from components.sweep import study
+from components.sweep.racing import survivors
 from components.sweep.study import run_sweep
 from components.training.history import History, write_history
 from components.training.run import RunSpec
@@ -18,7 +21,7 @@ SCHEDULERS = ("constant", "cosine", "onecycle", "exp-decay")
 def plan(folder: Path, sampler: str = "grid", trials: int = 6) -> SweepPlan:
     spec = RunSpec("mnist1d-cnn", "", None, 0, updates=20, points=10)
     job = Job(spec, folder / "histories", folder / "data", device="cpu")
-    return SweepPlan(job, sampler, SCHEDULERS, (0.001, 0.01, 0.1), (0, 1), trials)
+    return SweepPlan(job, sampler, SCHEDULERS, (0.001, 0.01, 0.1), (0, 1), trials, survivors=4)
 
 
 @pytest.fixture
@@ -108,3 +111,55 @@ def test_where_nothing_was_ever_logged_the_study_goes_on(
 
     monkeypatch.setattr(study, "run_all", run_all)
     assert len(run_sweep(plan(tmp_path, "tpe", trials=6))) == 12
+
+
+def test_a_race_goes_on_with_every_schedulers_best_and_the_next_best(
+    tmp_path: Path, instant_runs: list[list[Job]]
+) -> None:
+    the_plan = replace(plan(tmp_path, "racing"), seeds=(3, 1, 2), survivors=5)
+    histories = run_sweep(the_plan)
+    first, others = ([_asked(job) for job in jobs] for jobs in instant_runs)
+    assert first == [(s, p, 3) for s in SCHEDULERS for p in (0.001, 0.01, 0.1)]
+    # at 0.01 and 0.1 they are equally far from 0.03; the first tried goes before
+    survived = [(s, 0.01) for s in SCHEDULERS] + [("onecycle", 0.1)]
+    assert sorted(others) == sorted((*one, seed) for one in survived for seed in (1, 2))
+    assert len(histories) == 12 + 5 * 2
+    assert [h.run_id for h in run_sweep(the_plan)] == [h.run_id for h in histories]
+
+
+def test_a_race_of_one_seed_is_the_grid(tmp_path: Path, instant_runs: list[list[Job]]) -> None:
+    run_sweep(replace(plan(tmp_path, "racing"), seeds=(7,)))
+    (jobs,) = instant_runs
+    assert len(jobs) == 12 and {job.spec.seed for job in jobs} == {7}
+
+
+def _asked(job: Job) -> tuple[str, float | None, int]:
+    return job.spec.scheduler, job.spec.peak_lr, job.spec.seed
+
+
+def _run(merit: float | None) -> History:
+    points = [] if merit is None else [{"val_metric": merit}]
+    status = "diverged" if merit is None else "completed"
+    return History(pd.DataFrame(points, columns=["val_metric"]), {"status": status})
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(SCHEDULERS), st.none() | st.floats(-5, 1)), min_size=1),
+    st.data(),
+)
+def test_who_survives(outcomes: list[tuple[str, float | None]], data: st.DataObject) -> None:
+    tried = [(name, float(i)) for i, (name, _) in enumerate(outcomes)]
+    schedulers = {name for name, _ in tried}
+    count = data.draw(st.integers(len(schedulers), len(tried)))
+    left = survivors(tried, [_run(merit) for _, merit in outcomes], count)
+    assert len(left) == count and {name for name, _ in left} == schedulers
+    assert left == [one for one in tried if one in left], "in the order they were tried"
+    logged = [merit for _, merit in outcomes if merit is not None]
+    merits = [min(logged, default=0.0) if m is None else m for _, m in outcomes]
+    worth = dict(zip(tried, merits, strict=True))
+    best = {name: max(worth[one] for one in tried if one[0] == name) for name in schedulers}
+    for name in schedulers:
+        assert best[name] in [worth[one] for one in left if one[0] == name]
+    spare = [worth[one] for one in left if worth[one] < best[one[0]]]
+    gone = [worth[one] for one in tried if one not in left]
+    assert not spare or not gone or min(spare) >= max(gone)

@@ -414,6 +414,24 @@ def test_tpe_wants_every_seed_of_what_it_tried_and_no_grid(folder: Path, sweep: 
         check(folder, sampler="tpe")
 
 
+def test_a_race_wants_the_first_seed_of_all_and_every_seed_of_what_went_on(
+    folder: Path, sweep: Sweep
+) -> None:
+    first, *others = SEEDS
+    gone = ("onecycle", 0.05)
+    for seed in others:
+        history_path(folder, sweep[*gone, seed].run_id).unlink()
+    with pytest.raises(ValidationError, match="the sweep is incomplete"):
+        check(folder)
+    assert len(check(folder, sampler="racing").accepted) == len(sweep) - len(others)
+    history_path(folder, sweep[*gone, first].run_id).unlink()
+    with pytest.raises(ValidationError, match=rf"no run for: onecycle 0\.05 seed {first}"):
+        check(folder, sampler="racing")
+    write_history(sweep[*gone, others[0]], folder)
+    with pytest.raises(ValidationError, match=rf"no run for: onecycle 0\.05 seed {first}"):
+        check(folder, sampler="racing")
+
+
 def test_a_run_outside_the_declared_sweep_is_reported_and_not_learned_from(
     folder: Path, sweep: Sweep
 ) -> None:
