@@ -40,12 +40,12 @@ def tuning_jobs(settings: Settings, workspace: Workspace) -> list[Job]:
 
 
 def finer_jobs(settings: Settings, workspace: Workspace, sweep: Sequence[History]) -> list[Job]:
-    """The finer search, as many runs as there are pilots (rounded down to whole configurations)."""
+    """The finer search: about as many runs as there are pilots, in whole configurations."""
     seeds = settings.sweep.seeds
     made = template(settings, workspace, workspace.baselines(settings.task))
     return [
         under(made, scheduler, peak_lr, seed)
-        for scheduler, peak_lr in finer_configurations(sweep, settings.pilot_runs // len(seeds))
+        for scheduler, peak_lr in finer_configurations(sweep, settings.finer_runs // len(seeds))
         for seed in seeds
     ]
 

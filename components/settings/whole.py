@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from components.lode.settings import PAPER
-from components.schedulers.names import BASELINES, FINER_SEARCH, NEED_GRADIENTS
+from components.schedulers.names import BASELINES, NEED_GRADIENTS
 from components.settings.own_tasks import OwnTaskSettings, check_name
 from components.settings.section import Section, nearest
 from components.settings.sections import (
@@ -89,14 +89,6 @@ class Settings(Section):
                 f"baselines.schedulers: {', '.join(twice)} is in sweep.schedulers already, whose "
                 "schedules are compared in any case"
             )
-        fewest = FINER_FAMILIES * len(self.sweep.seeds)
-        if FINER_SEARCH in self.baselines.schedulers and self.pilot_runs < fewest:
-            raise ValueError(
-                f"baselines.schedulers: {FINER_SEARCH} takes as many runs as the pilots, of which "
-                f"there are {self.pilot_runs or 'none'} (pilots.runs is too small, the sweep is "
-                f"tiny, or the controller is paper); at least {fewest} are needed, every sweep "
-                f"seed at a new peak of {FINER_FAMILIES} schedulers"
-            )
         self._can_be_run()
         shared = sorted(set(self.sweep.seeds) & set(self.evaluation.seeds))
         if shared:
@@ -137,6 +129,13 @@ class Settings(Section):
             return self.pilots.runs
         tiny = self.sweep_runs < FEWEST_PILOTS
         return 0 if tiny else max(FEWEST_PILOTS, self.sweep_runs // PILOTS_SHARE)
+
+    @property
+    def finer_runs(self) -> int:
+        """How many runs a finer search has at most: as many as the pilots; without pilots as many
+        as they would be; at least every sweep seed at a new peak of each of its schedulers."""
+        runs = self.pilot_runs or self.sweep_runs // PILOTS_SHARE
+        return max(runs, FINER_FAMILIES * len(self.sweep.seeds))
 
     def digest(self) -> str:
         """SHA-256 (hex) of all settings; equal for equal settings, whatever the file's layout."""

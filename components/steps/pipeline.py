@@ -66,6 +66,11 @@ def _compared(settings: Settings) -> str:
     return f"{len(rows) * len(settings.evaluation.seeds)} runs"
 
 
+def _tuned(settings: Settings) -> str:
+    names = settings.baselines.schedulers
+    return names[0] if len(names) == 1 else f"{len(names)} schedulers"
+
+
 # Deterministic steps are not tried again: they would fail again. What trains is (a worker was
 # killed; finished runs are found), and what talks to a database that may be locked or starting.
 PIPELINE: tuple[Step, ...] = (
@@ -126,7 +131,7 @@ PIPELINE: tuple[Step, ...] = (
         reads=(HISTORIES, ACCEPTED),
         writes=(BASELINES,),
         stamped=False,
-        size=lambda s: f"{len(s.baselines.schedulers)} schedulers",
+        size=_tuned,
         trains_by=SWEEP_SHARD,
         limit=72 * HOUR,
         retries=2,

@@ -164,7 +164,9 @@ def test_grid_shows_every_mean_the_diverged_and_the_chosen(synthetic, given, tmp
 
 def test_sampled_peaks_are_dots_not_a_grid(tmp_path):
     many = [
-        SweptConfiguration("cosine", 0.001 * (1 + i), Summary(0.8 + 0.01 * i, 0.01, 3), 0, i == 11)
+        SweptConfiguration(
+            "cosine", 0.001 * (1 + i), Summary(0.8 + 0.01 * i, 0.01, 3), 0, chosen=i == 11
+        )
         for i in range(12)
     ]
     sweep_overview(many, tmp_path / "sweep.svg")
@@ -173,8 +175,11 @@ def test_sampled_peaks_are_dots_not_a_grid(tmp_path):
 
 @pytest.mark.parametrize("value", [0.5, 0.0])
 def test_a_sweep_of_equal_values_can_be_drawn(tmp_path, value):
-    flat = [SweptConfiguration("cosine", p, Summary(value, 0.0, 3), 0, p == 0.1) for p in (0.1, 1)]
-    flat.append(SweptConfiguration("pbt", None, Summary(value, 0.0, 3), 0, True))
+    flat = [
+        SweptConfiguration("cosine", p, Summary(value, 0.0, 3), 0, chosen=p == 0.1)
+        for p in (0.1, 1)
+    ]
+    flat.append(SweptConfiguration("pbt", None, Summary(value, 0.0, 3), 0, chosen=True))
     sweep_overview(flat, tmp_path / "sweep.svg")
     assert f"{100 * value:.1f}" in text_of(tmp_path / "sweep.svg")
     assert frames_of(tmp_path / "sweep.svg") == 1, "what has no peak has no cell"

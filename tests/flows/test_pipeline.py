@@ -81,11 +81,11 @@ def test_names_count_what_is_done(settings: Settings, tmp_path: Path) -> None:
     assert named == {
         "sweep": "sweep mnist1d-cnn · 100 runs",
         "validate": "validate mnist1d-cnn",
-        "pilot": "pilot mnist1d-cnn · 100 runs",
+        "pilot": "pilot mnist1d-cnn · 25 runs",
         "fit": f"fit mnist1d-cnn · {settings.lode.fit.updates} updates",
         "register": "register mnist1d-cnn",
-        "baselines": "baselines mnist1d-cnn · 0 schedulers",
-        "train": "train mnist1d-cnn · 100 runs",
+        "baselines": "baselines mnist1d-cnn · finer-search",
+        "train": "train mnist1d-cnn · 120 runs",
         "evaluate": "evaluate mnist1d-cnn · 20 seeds",
     }
 

@@ -18,7 +18,6 @@ from components.runs.comparison import (
     finer_configurations,
     tuning_jobs,
 )
-from components.settings import SettingsError
 from components.storage.workspace import Workspace
 from tests.lode.conftest import synthetic
 from tests.tiny import tiny
@@ -50,6 +49,9 @@ def test_the_default_is_that_of_the_published_tables() -> None:
     assert peaks == [float(f"{best * f:.3g}") for f in np.geomspace(0.4, 2.5, 10)]
 
 
+PEAKS = [0.001 * k for k in range(1, 11)]
+
+
 @pytest.mark.slow
 def test_every_row_has_one_configuration_and_every_run_is_trained_once(finished: Path) -> None:
     settings, workspace = tiny(), Workspace(finished)
@@ -69,19 +71,22 @@ def test_every_row_has_one_configuration_and_every_run_is_trained_once(finished:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "runs"),
     [
-        {"pilots__runs": 0},
-        {"lode__controller": "paper"},
-        {"sweep__seeds": [0]},
-        {"pilots__runs": 20, "sweep__seeds": list(range(11))},
+        ({}, 20),
+        ({"pilots__runs": 0}, 4),
+        ({"lode__controller": "paper"}, 4),
+        ({"sweep__seeds": [0]}, 20),
+        ({"pilots__runs": 20, "sweep__seeds": list(range(11))}, 22),
+        ({"pilots__runs": 0, "sweep__seeds": list(range(8)), "sweep__peak_lrs": PEAKS}, 40),
     ],
 )
-def test_without_pilots_enough_there_is_no_finer_search_to_pay_for(changes: dict[str, Any]) -> None:
-    """A sweep of few runs asks for no pilots either; twenty are no two peaks of eleven seeds."""
-    changes = {"pilots__runs": None, "lode__fit__held_out_seeds": 0, **changes}
-    with pytest.raises(
-        SettingsError,
-        match=r"finer-search.*as many runs as the pilots, of which .* at least \d+ are",
-    ):
-        tiny(**changes)
+def test_what_a_finer_search_costs_with_and_without_pilots(
+    changes: dict[str, Any], runs: int
+) -> None:
+    """Without them as many as they would be; every sweep seed at one new peak of two schedulers at
+    least."""
+    settings = tiny(lode__fit__held_out_seeds=0, **changes)
+    assert settings.finer_runs == runs
+    count = settings.finer_runs // len(settings.sweep.seeds)
+    assert len(finer_configurations(SWEEP, count)) >= 2
