@@ -51,7 +51,7 @@ from components.evaluation.sharpness_series import sharpness_series
 from components.evaluation.statistics import compare
 from components.evaluation.trajectories import Trajectories
 from components.evaluation.walltime import total_seconds
-from components.schedulers.names import FINER_SEARCH, LODE
+from components.schedulers.names import FINER_SEARCH, LODE, MULTI_POWER_LAW
 from components.storage.files import atomic_path, write_text
 from components.storage.typed import write_sealed
 from components.training.history import History, digest
@@ -82,6 +82,7 @@ def evaluate(
     validation: ValidationSummary | None = None,
     pilots: PilotResult | None = None,
     trajectories: Trajectories | None = None,
+    remarks: Sequence[str] = (),
     made: Made = Made(),
 ) -> Evaluation:
     """Compare LODE with the best configuration of every baseline, seed by seed.
@@ -100,6 +101,7 @@ def evaluate(
         tuned, finer: the runs that tuned further baselines, and those of the finer search.
         fit: the summary of the LODE's fit. validation, pilots: what came of those steps.
         trajectories: a run of the sweep beside what the LODE predicts of it; None: not drawn.
+        remarks: what else must be known of the rows; they come first among the notes.
         made: by what, from which code and when, for the page's last lines.
 
     Raises:
@@ -137,7 +139,7 @@ def evaluate(
             row: series for row, own in rows.items() if (series := sharpness_series(own))
         },
     )
-    return replace(found, notes=[*notes(found), *_of_no_test(used, metric)])
+    return replace(found, notes=[*remarks, *notes(found), *_of_no_test(used, metric)])
 
 
 def _of_no_test(runs: Sequence[History], metric: Metric) -> list[str]:
@@ -209,6 +211,7 @@ def _searched(
     counts = {row: own[scheduler] for row, (scheduler, _) in chosen.items()}
     counts[LODE] = len(sweep) + (pilots.runs if pilots else 0)
     counts[FINER_SEARCH] = len(sweep) + len(finer)
+    counts[MULTI_POWER_LAW] = len(sweep)
     return counts
 
 

@@ -11,7 +11,7 @@ from components.evaluation.notation import (
     seeds,
 )
 from components.evaluation.results import Evaluation, FitSummary, PilotResult, RankEntry
-from components.schedulers.names import FINER_SEARCH
+from components.schedulers.names import FINER_SEARCH, MULTI_POWER_LAW, label
 
 
 def setup(evaluation: Evaluation) -> str:
@@ -39,6 +39,23 @@ def finer_search(evaluation: Evaluation) -> list[str]:
         f"Finer search, the honest opponent, spent {spent} on the sweep's two best schedules at "
         f"finer peaks and chose {configuration(entry.scheduler, entry.peak_lr)}."
     ]
+
+
+def law(unexplained: float, refused: str) -> str:
+    """How far the Multi-Power Law is to be believed, or why it has no row.
+
+    Args:
+        unexplained: share of the variance of the log losses that it leaves. refused: why it has no
+            schedule; empty: it has one.
+    """
+    name = label(MULTI_POWER_LAW)
+    if refused:
+        return f"{name} has no row, as it has no schedule: {refused}."
+    return (
+        f"{name} is the schedule of the least train loss under a law fitted on the sweep's train "
+        f"losses, of whose variance (of the logarithms) the law leaves {unexplained:.0%} "
+        "unexplained."
+    )
 
 
 def lode(evaluation: Evaluation) -> list[str]:

@@ -24,13 +24,12 @@ from components.lode.judge import held
 from components.lode.judge_fit import Runs, fit_judge
 from components.lode.settings import JudgeSettings
 from components.schedulers.multi_power_law import Curves, LawError, fit_law
+from components.schedulers.swept_law import learned, nodes
 
 FEATURES = 5  # principal components of the schedules' log rates: over .95 of their variance
 FIRST = 8  # spread runs before a model is asked
 EVERY = 4  # runs between two fits of the judge
 REPORTS = 10  # looks at a run by the pruners
-LEARNED = 0.7  # of the first loss: a run that ends above it has not learned, and follows no law
-NODES = 25  # of a run that the law is fitted on: its price grows with their square
 # A schedule that ends at 0 is not infinitely far from one that ends near it.
 FLOOR = 1e-3
 
@@ -182,19 +181,18 @@ def law(game: Game) -> None:
 
 def _foretold(game: Game, tables: np.ndarray) -> np.ndarray | None:
     """(P,) final losses by a law of the runs that learned at all; None where there is none."""
-    good = [
-        one
-        for one in game.seen
-        if one.completed and one.series[-1, LOSS] < LEARNED * one.series[0, LOSS]
-    ]
+    done = [one for one in game.seen if one.completed]
+    kept = learned(np.array([one.series[:, LOSS] for one in done])) if done else np.array([])
+    good = [one for one, follows in zip(done, kept, strict=True) if follows]
     if not good:
         return None
     steps = np.arange(tables.shape[1], dtype=np.float64)
     losses = np.array([np.append(np.nan, one.series[:, LOSS]) for one in good])
     losses = np.where(losses > 0, losses, np.nan)
-    own = slice(None, None, max(1, len(steps) // NODES))
+    own = nodes(tables.shape[1] - 1)
     try:
-        found = fit_law([Curves(steps[own], tables[[r.plan for r in good], own], losses[:, own])])
+        rates = tables[[run.plan for run in good]][:, own]
+        found = fit_law([Curves(steps[own], rates, losses[:, own])])
     except LawError:
         return None
     return found.losses(steps[own], tables[:, own])[:, -1]

@@ -76,6 +76,7 @@ BUILDERS: dict[str, Callable[[Job], Scheduler]] = {
     "hypergradient": _hypergradient,
     "schedule-free": _schedule_free,
     "plan": _plan,
+    "multi-power-law": _plan,
     "lode": _lode,
     "rl-controller": _learned,
     "gns": _learned,

@@ -5,6 +5,9 @@ LODE nothing: they are not of the sweep, whose histories are all that a user has
 
 The finer search is the honest opponent: what else the pilots' runs would buy. It sweeps the sweep's
 two best schedulers at finer peaks, and takes the best configuration of both sweeps.
+
+The Multi-Power Law costs the sweep alone. Where it does not fit, its row is left out and said why:
+that is a finding about the law, which a comparison of the others need not wait for.
 """
 
 from __future__ import annotations
@@ -16,10 +19,17 @@ import numpy as np
 
 from components.evaluation.ranking import best_configuration, best_configurations, ranked_peaks
 from components.runs.job import Job
+from components.runs.law import LawFound, law_job, read_law
 from components.runs.plan import job_of, template, under
 from components.runs.sweep_histories import sweep_histories
 from components.runs.tasks import is_command
-from components.schedulers.names import FINER_SEARCH, LODE, TUNED_BY_PEAK, WITHOUT_PEAK_LR
+from components.schedulers.names import (
+    FINER_SEARCH,
+    LODE,
+    MULTI_POWER_LAW,
+    TUNED_BY_PEAK,
+    WITHOUT_PEAK_LR,
+)
 from components.settings import FINER_FAMILIES, Settings
 from components.storage.workspace import Workspace
 from components.training.history import History, read_history
@@ -67,6 +77,7 @@ class Comparison:
     Attributes:
         sweep: its runs. tuned: those that tuned baselines, without the finer search's, which are
             `finer`. chosen: the configuration of every row, by validation alone.
+        law: what the Multi-Power Law made of the sweep; None: it was not asked.
         jobs: every row's configuration on the fresh seeds, each run once.
     """
 
@@ -74,6 +85,7 @@ class Comparison:
     tuned: list[History]
     finer: list[History]
     chosen: Chosen
+    law: LawFound | None
     jobs: list[Job]
 
 
@@ -81,7 +93,7 @@ def comparison(settings: Settings, workspace: Workspace) -> Comparison:
     """The comparison that the settings ask for, of the runs that are there.
 
     Raises:
-        WorkspaceError: no validated sweep, or no LODE.
+        WorkspaceError: no validated sweep, no LODE, or no word of a law that is asked for.
         HistoryError: a run of the sweep, or one that tunes a baseline, is missing or damaged.
     """
     asked = settings.baselines.schedulers
@@ -89,15 +101,21 @@ def comparison(settings: Settings, workspace: Workspace) -> Comparison:
     tuned = [read_history(job.path) for job in _baseline_jobs(settings, workspace)]
     searched = finer_jobs(settings, workspace, sweep) if FINER_SEARCH in asked else []
     finer = [read_history(job.path) for job in searched]
+    law = read_law(settings.task, workspace) if MULTI_POWER_LAW in asked else None
     chosen = _chosen(asked, sweep, tuned, finer)
+    if law and law.refused:
+        del chosen[MULTI_POWER_LAW]
     made = evaluation_template(settings, workspace)
-    jobs = [
-        job_of(made, settings, workspace, scheduler, peak_lr, seed)
-        for scheduler, peak_lr in chosen.values()
-        for seed in settings.evaluation.seeds
-    ]
+
+    def job(scheduler: str, peak_lr: float | None, seed: int) -> Job:
+        if scheduler == MULTI_POWER_LAW and law:  # read once, not for every seed
+            return law_job(made, law, seed)
+        return job_of(made, settings, workspace, scheduler, peak_lr, seed)
+
+    seeds = settings.evaluation.seeds
+    jobs = [job(*configuration, seed) for configuration in chosen.values() for seed in seeds]
     once = list({job.spec.run_id: job for job in jobs}.values())
-    return Comparison(sweep, tuned, finer, chosen, once)
+    return Comparison(sweep, tuned, finer, chosen, law, once)
 
 
 def _chosen(

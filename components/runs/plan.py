@@ -9,9 +9,15 @@ from pathlib import Path
 from components.evaluation.ranking import best_configurations
 from components.lode.settings import RATES, SEEDS, OutOfRangeError, Range
 from components.runs.job import Job
+from components.runs.law import law_job, read_law
 from components.runs.scheduled import lode_job
 from components.runs.tasks import digest_of, own_of
-from components.schedulers.names import LEARNED_SCHEDULERS, LODE, PARAMETRIC_SCHEDULERS
+from components.schedulers.names import (
+    LEARNED_SCHEDULERS,
+    LODE,
+    MULTI_POWER_LAW,
+    PARAMETRIC_SCHEDULERS,
+)
 from components.settings import Settings
 from components.storage.digests import text_digest
 from components.storage.workspace import Workspace
@@ -104,8 +110,9 @@ def job_of(
     """`template` as a run under any scheduler, with what else determines it (LODE, policy, range).
 
     Raises:
-        JobError: a peak lr too few or too many, or a peak lr or seed that no run may have.
-        PolicyError, WorkspaceError: no policy, or no LODE, in the workspace.
+        JobError: a peak lr too few or too many, or a peak lr or seed that no run may have; or the
+            Multi-Power Law does not fit the sweep.
+        PolicyError, WorkspaceError: no policy, LODE, or law's schedule in the workspace.
     """
     _check("--seed", SEEDS, seed)
     if peak_lr is not None:
@@ -124,6 +131,8 @@ def job_of(
         return policy_job(template, workspace, scheduler, peak_lr, seed)
     if scheduler == "pbt":
         return _population_job(template, settings, peak_lr, seed)
+    if scheduler == MULTI_POWER_LAW:
+        return _law_job(template, workspace, peak_lr, seed)
     if peak_lr is None:
         peak_lr = _best_of_sweep(settings, workspace, scheduler)
     return under(template, scheduler, peak_lr, seed)
@@ -161,6 +170,21 @@ def _population_job(template: Job, settings: Settings, peak_lr: float | None, se
         scheduler_digest=text_digest(controller)[:16],
     )
     return replace(template, spec=spec, controller=controller)
+
+
+def _law_job(template: Job, workspace: Workspace, peak_lr: float | None, seed: int) -> Job:
+    if peak_lr is not None:
+        raise JobError(f"scheduler {MULTI_POWER_LAW} finds its peak itself; drop --peak-lr")
+    found = read_law(template.spec.task, workspace)
+    if found.refused:
+        raise JobError(f"scheduler {MULTI_POWER_LAW} has no schedule for this: {found.refused}")
+    length, spec = (found.updates, len(found.table) - 1), template.spec
+    if length != (spec.updates, spec.points):
+        raise JobError(
+            f"the schedule of {MULTI_POWER_LAW} is of {length[0]} updates and {length[1]} log "
+            "points, as the sweep's runs; drop --set"
+        )
+    return law_job(template, found, seed)
 
 
 def _best_of_sweep(settings: Settings, workspace: Workspace, scheduler: str) -> float:

@@ -11,8 +11,9 @@ from typing import Literal
 
 # What a scheduler is: a function of the update alone (`parametric`), one that reacts to gradients
 # (`adaptive`), a policy that `lode learn` learns (`learned`), a population that is trained instead
-# of one network (`population`), a search for the best parametric one (`search`), or the LODE.
-Family = Literal["parametric", "adaptive", "learned", "population", "search", "lode"]
+# of one network (`population`), a schedule that a law of the sweep's losses calls best (`law`), a
+# search for the best parametric one (`search`), or the LODE.
+Family = Literal["parametric", "adaptive", "learned", "population", "law", "search", "lode"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Row:
 
 LODE = "lode"
 FINER_SEARCH = "finer-search"
+MULTI_POWER_LAW = "multi-power-law"
 
 ROWS: tuple[Row, ...] = (
     Row("constant", "Constant", "parametric", in_paper=True),
@@ -50,6 +52,7 @@ ROWS: tuple[Row, ...] = (
     Row("rl-controller", "RL controller", "learned"),
     Row("gns", "GNS", "learned"),
     Row("pbt", "PBT", "population", has_peak=False),  # draws its learning rates itself
+    Row(MULTI_POWER_LAW, "Multi-Power Law", "law", has_peak=False),  # the law chooses its peak
     Row(FINER_SEARCH, "Finer search", "search", has_peak=False),  # finds its peak itself
     Row(LODE, "LODE", "lode", has_peak=False),
 )

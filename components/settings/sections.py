@@ -92,6 +92,11 @@ class SweepSettings(Section):
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
         for name in names:
+            if name in set(BASELINES) - set(PARAMETRIC_SCHEDULERS):
+                raise ValueError(
+                    f"{name} is no function of the update alone, which a sweep's schedules are; "
+                    "name it in baselines.schedulers"
+                )
             if name not in PARAMETRIC_SCHEDULERS:
                 raise ValueError(
                     f"unknown scheduler {shown(name)}; {nearest(name, PARAMETRIC_SCHEDULERS)}"
@@ -166,8 +171,8 @@ class BaselineSettings(Section):
 
     `schedulers`: each is tuned on the sweep's peak lrs and seeds, which costs as many runs as one
     schedule of the sweep (`rl-controller` and `gns` learn a policy before, `pbt` trains a
-    population instead, `finer-search` takes as many as the pilots); docs/guides/schedulers.md says
-    what each is and costs. Empty: none.
+    population instead, `finer-search` takes as many as the pilots, `multi-power-law` none);
+    docs/guides/schedulers.md says what each is and costs. Empty: none.
     """
 
     schedulers: list[str] = Field(default=[])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from components.lode.settings import PAPER
-from components.schedulers.names import BASELINES, NEED_GRADIENTS
+from components.schedulers.names import BASELINES, MULTI_POWER_LAW, NEED_GRADIENTS
 from components.settings.own_tasks import OwnTaskSettings, check_name
 from components.settings.section import Section, nearest
 from components.settings.sections import (
@@ -90,6 +90,13 @@ class Settings(Section):
                 "schedules are compared in any case"
             )
         self._can_be_run()
+        never_falls = set(self.sweep.schedulers) == {"constant"}
+        if MULTI_POWER_LAW in self.baselines.schedulers and never_falls:
+            raise ValueError(
+                f"baselines.schedulers: {MULTI_POWER_LAW} learns from the sweep what a falling "
+                "rate gains, and sweep.schedulers has constant alone; add one that falls, such as "
+                "cosine"
+            )
         shared = sorted(set(self.sweep.seeds) & set(self.evaluation.seeds))
         if shared:
             raise ValueError(

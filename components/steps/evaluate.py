@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
+
+import numpy as np
 
 from components.evaluation.decision import choose
 from components.evaluation.evaluate import Made, evaluate, write_evaluation
 from components.evaluation.key_metrics import key_metrics
 from components.evaluation.results import Evaluation
+from components.evaluation.wording import law
 from components.lode.names import PLAN
 from components.lode.opening import Opening
 from components.lode.plan_file import pairs_of, read_plan, to_csv
@@ -21,6 +25,7 @@ from components.runs.comparison import comparison
 from components.runs.job import Job
 from components.runs.progress import progress
 from components.schedulers.names import LODE, PARAMETRIC_SCHEDULERS
+from components.schedulers.plan import interpolate
 from components.settings import Settings
 from components.steps.declared import spelled
 from components.steps.pipeline import STEPS
@@ -55,10 +60,12 @@ def _work(settings: Settings, workspace: Workspace, done: Callable[[str], None])
         validation=read_validation(workspace.validation(task)),
         pilots=pilots if pilots.runs else None,
         trajectories=trajectories,
+        remarks=[law(compared.law.unexplained, compared.law.refused)] if compared.law else [],
         made=_made(settings, workspace),
     )
     done("the figures and the page")
-    schedules = schedules_of(found, workspace)
+    plans = {job.spec.scheduler: job.plan for job in compared.jobs if job.plan}
+    schedules = schedules_of(found, workspace, plans)
     write_evaluation(found, sweep, runs, trajectories, workspace.reports(task), schedules)
     done("logging the runs in MLflow")
     if workspace.registration(task).exists():
@@ -77,9 +84,17 @@ def _made(settings: Settings, workspace: Workspace) -> Made:
     )
 
 
-def schedules_of(found: Evaluation, workspace: Workspace) -> dict[str, str]:
+def schedules_of(
+    found: Evaluation,
+    workspace: Workspace,
+    plans: Mapping[str, Sequence[float]] = MappingProxyType({}),
+) -> dict[str, str]:
     """To take away, text by file name: LODE's plan, and what is recommended where that is another
-    schedule whose rates can be stated beforehand."""
+    schedule whose rates can be stated beforehand.
+
+    Args:
+        plans: rates at log points 0 … T of the rows that follow a table.
+    """
     path = workspace.lode(found.task) / PLAN
     texts = {
         "plan.json": path.read_text(encoding="utf-8"),
@@ -87,7 +102,11 @@ def schedules_of(found: Evaluation, workspace: Workspace) -> dict[str, str]:
     }
     row = choose(found).row
     entry = found.schedulers[row] if row is not None and row != LODE else None
-    if entry and entry.scheduler in PARAMETRIC_SCHEDULERS and entry.peak_lr is not None:
+    if entry and entry.scheduler in plans:
+        about, table = found.setup, np.array(plans[entry.scheduler])
+        rates = interpolate(table, np.arange(about.updates), about.updates)
+        texts["schedule.csv"] = to_csv(pairs_of(rates, about.points))
+    elif entry and entry.scheduler in PARAMETRIC_SCHEDULERS and entry.peak_lr is not None:
         opening, about = Opening(schedule=(entry.scheduler, entry.peak_lr)), found.setup
         rates = opening.rates(about.updates, about.points)
         texts["schedule.csv"] = to_csv(pairs_of(rates, about.points))

@@ -103,8 +103,14 @@ def _registered(settings: Settings, workspace: Workspace) -> list[Path]:
 
 def _tuned(settings: Settings, workspace: Workspace) -> list[Path]:
     from components.runs.comparison import tuning_jobs
+    from components.runs.law import read_law
+    from components.schedulers.names import MULTI_POWER_LAW
 
-    return [job.path for job in tuning_jobs(settings, workspace)]
+    found = [job.path for job in tuning_jobs(settings, workspace)]
+    if MULTI_POWER_LAW in settings.baselines.schedulers:
+        read_law(settings.task, workspace)  # or it is not there for this sweep
+        found.append(workspace.law(settings.task))
+    return found
 
 
 def _scheduled(settings: Settings, workspace: Workspace) -> list[Path]:

@@ -79,6 +79,10 @@ class Workspace:
         """Histories of the runs that tuned baselines beyond the sweep's schedules."""
         return self.root / "data" / "baselines" / task
 
+    def law(self, task: str) -> Path:
+        """The schedule that the Multi-Power Law calls best for the sweep."""
+        return self.baselines(task) / "multi-power-law.json"
+
     def pilots(self, task: str) -> Path:
         """Histories of the runs that tried schedules before the LODE was fitted."""
         return self.root / "data" / "pilots" / task
