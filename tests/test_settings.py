@@ -53,6 +53,7 @@ def test_a_sweep_is_the_papers_unless_told_otherwise() -> None:
         ("lode.fit", [1], "lode.fit = [1]: input should be a dictionary"),
         ("lode.scheduler", None, "lode.scheduler = None: input should be a dictionary"),
         ("sweep.schedulers", ["onecycl"], "did you mean 'onecycle'"),
+        ("sweep.schedulers", ["multi-power-law"], "name it in baselines.schedulers"),
         ("sweep.schedulers", [], "sweep.schedulers"),
         ("sweep.schedulers", ["cosine", "cosine"], "distinct"),
         ("baselines.schedulers", ["hypergrad"], "did you mean 'hypergradient'"),
