@@ -370,3 +370,14 @@ def test_a_race_counts_its_survivors() -> None:
 )
 def test_how_many_pilots_are_asked_for(changes: dict[str, Any], runs: int) -> None:
     assert load(PARAMS, changes).pilot_runs == runs
+
+
+def test_a_law_needs_a_schedule_that_falls_and_runs_that_can_be_trained() -> None:
+    law = {"baselines.schedulers": ["multi-power-law"]}
+    with pytest.raises(SettingsError, match=r"what a falling rate gains, and .* constant alone"):
+        load(PARAMS, {**law, "sweep.schedulers": ["constant"]})
+    own = {"command": "python train.py", "metric": {"name": "val_loss", "goal": "minimize"}}
+    assert load(PARAMS, {**law, "task": "mine", "tasks": {"mine": own}}).baselines.schedulers
+    imported = {"imported": True, "metric": own["metric"]}
+    with pytest.raises(SettingsError, match="multi-power-law cannot be trained, as mine has histo"):
+        load(PARAMS, {**law, "task": "mine", "tasks": {"mine": imported}})

@@ -156,7 +156,8 @@ class Study:
         return told
 
     def status(self) -> Standing:
-        """Where the study is, and what it will still take; nothing is computed for it."""
+        """Where the study is, and what it will still take; nothing is computed for it, but the law
+        of the baseline `multi-power-law` once (seconds)."""
         step, waiting = self._reached()
         done = list(self._done())
         took = [float(h.points["elapsed_s"].iloc[-1]) for h in done if len(h.points)]

@@ -80,3 +80,13 @@ def test_a_race_is_called_what_it_was(evaluation):
     said = wording.sweep(replace(evaluation, sweep=entry, validation=None))[0]
     assert f"{len(some)} configurations on one seed, 2 of them on 3; " in said
     assert f"{len(some)} configurations with 3 seeds each; " in wording.sweep(evaluation)[0]
+
+
+def test_the_law_says_how_far_it_is_to_be_believed_or_why_it_has_no_row() -> None:
+    assert wording.law(0.284, "").endswith("the law leaves 28% unexplained.")
+    said = wording.law(1.0, "none of the 8 runs of the sweep has learned")
+    assert said.startswith("Multi-Power Law has no row, as it has no schedule: none of the 8 runs")
+
+
+def test_remarks_come_first_among_the_notes(given) -> None:
+    assert evaluate(**given, remarks=["First."]).notes == ["First.", *evaluate(**given).notes]

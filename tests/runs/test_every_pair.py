@@ -22,6 +22,7 @@ from components.schedulers import schedule_free
 from components.schedulers.learning import METHODS
 from components.schedulers.names import (
     LEARNED_SCHEDULERS,
+    MULTI_POWER_LAW,
     PARAMETRIC_SCHEDULERS,
     SCHEDULERS,
 )
@@ -48,7 +49,8 @@ POINTS = 10  # the fewest there may be
 # Of the tasks that differ in nothing a scheduler looks at (a plain network; convolutions and
 # dropout; batch norm and residuals; attention; a stream instead of a tensor) one each has every
 # scheduler, the others those that read the network (gns) or know nothing of it. Functions of the
-# update alone are all alike; tests/schedulers/test_every_scheduler.py trains the others of them.
+# update alone are all alike; tests/schedulers/test_every_scheduler.py trains the others of them,
+# and tests/steps/test_multi_power_law.py the law's, which is a table of rates.
 DIFFERENT = (
     "digits-mlp",
     "fashion-mnist-cnn",
@@ -56,7 +58,7 @@ DIFFERENT = (
     "text-minigpt",
     "imagenet-resnet34",
 )
-ALIKE = set(PARAMETRIC_SCHEDULERS) - {"onecycle"}
+ALIKE = {*PARAMETRIC_SCHEDULERS, MULTI_POWER_LAW} - {"onecycle"}
 PAIRS = [
     (task, name)
     for task in catalog.TASKS

@@ -10,7 +10,8 @@ from components.runs.plan import JobError
 from components.schedulers.names import SCHEDULERS
 from components.training.history import read_histories
 
-LEARNED_FIRST = {"lode", "rl-controller", "gns", "pbt"}
+# multi-power-law: tests/steps/test_multi_power_law.py trains it, after the sweep that it is of.
+LEARNED_FIRST = {"lode", "rl-controller", "gns", "pbt", "multi-power-law"}
 TINY = [
     "--task",
     "digits-mlp",
