@@ -3,8 +3,8 @@
 A law is fitted for each peak, as its authors do, on the mean curves over the seeds; where it fits,
 the best schedule of that peak is computed under it; the peak whose law foretells the least loss is
 taken. One law of all peaks does not know that a rate can be too high: it takes the largest one
-(docs/guides/schedulers.md has the figures). It is used only where no two schedules of the sweep
-share a peak, as where TPE has drawn the peaks.
+(docs/research/scheduler.md, entry 22). It is used only where no two schedules of the sweep share a
+peak, as where TPE has drawn the peaks.
 """
 
 from __future__ import annotations
