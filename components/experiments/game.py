@@ -13,7 +13,8 @@ from components.lode.channels import METRIC
 
 
 class OverBudgetError(Exception):
-    """What was asked costs more than is left; a strategy lets it pass."""
+    """What was asked costs more than is left, or there is no more of it; a strategy lets it
+    pass."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,10 @@ class Game:
             goes_on: told the point and the metric there, at every log point; false stops the run.
 
         Raises:
-            OverBudgetError: the budget is spent; the run is not done.
+            OverBudgetError: the budget is spent, or the plan has no run left; none is done.
         """
+        if not self._left[plan]:
+            raise OverBudgetError
         history = self.pool.runs[plan][self._left[plan][-1]]
         series, until = history.series(), self.points
         metrics = series[:, METRIC] if history.completed else self._held_at_worst(series)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,50 +19,58 @@ import numpy as np
 
 from components.evaluation.tables import Table
 from components.experiments.command import PARAMS, Command, opened
+from components.experiments.curves import Curve, table
 from components.experiments.game import play, regret
+from components.experiments.on_law import ON_LAW
 from components.experiments.pool import Pool, read
+from components.experiments.replay_figure import draw
 from components.experiments.strategies import STRATEGIES
 from components.runs.processes import processes
+from components.storage.files import atomic_path
 
 DIED = "a worker process was killed (out of memory?); start again, with fewer --workers"
-LOOKS = (7, 14, 25, 50, 100)  # run-equivalents at which the table looks
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Regret (games, budget) of a strategy after 1, 2, … run-equivalents."""
-
-    strategy: str
-    regrets: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        found: np.ndarray = np.nanmean(self.regrets, 0)
-        return found
-
-    @property
-    def error(self) -> np.ndarray:
-        """Standard error over the games, which share one pool."""
-        found: np.ndarray = np.nanstd(self.regrets, 0, ddof=1) / np.sqrt(len(self.regrets))
-        return found
+PLAYERS = STRATEGIES | ON_LAW
 
 
 @click.command(cls=Command)
 @click.argument("params", nargs=-1, required=True, type=PARAMS)
-@click.option("--only", multiple=True, type=click.Choice(list(STRATEGIES)), help="May be repeated.")
+@click.option("--only", multiple=True, type=click.Choice(list(PLAYERS)), help="May be repeated.")
 @click.option("--games", default=20, show_default=True, help="Replays of each strategy.")
 @click.option("--budget", default=50, show_default=True, help="Runs that each may pay.")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option("--figure", type=PARAMS, help="Write an SVG of the regrets, a panel a pool.")
+@click.option("--table", "csv", type=PARAMS, help="Write the table of all pools as CSV.")
 def main(
-    params: tuple[Path, ...], only: tuple[str, ...], games: int, budget: int, workers: int
+    params: tuple[Path, ...],
+    only: tuple[str, ...],
+    games: int,
+    budget: int,
+    workers: int,
+    figure: Path | None,
+    csv: Path | None,
 ) -> None:
     """Print each strategy's mean regret, in units of the metric."""
+    panels: dict[str, list[Curve]] = {}
+    tables: dict[str, Table] = {}
     with processes(workers, DIED) as executor:
         for path in params:
-            pool = _pool(path)
-            curves = replay(path, only or tuple(STRATEGIES), games, budget, executor)
-            print(f"{path.parent}: best {pool.best:.4f}, the grid's choice {pool.baseline:.4f}")
-            print(table(curves, budget).text())
+            pool, name = _pool(path), str(path.parent)
+            panels[name] = replay(path, only or tuple(PLAYERS), games, budget, executor)
+            tables[name] = table(panels[name], budget)
+            print(f"{name}: best {pool.best:.4f}, the grid's choice {pool.baseline:.4f}")
+            print(tables[name].text())
+    if figure is not None:
+        draw(panels, "units of the metric", figure)
+    if csv is not None:
+        write_table(tables, csv)
+
+
+def write_table(tables: dict[str, Table], path: Path) -> None:
+    """Tables of one head as one, the first column saying of which pool a row is."""
+    rows = [(name, *row) for name, one in tables.items() for row in one.rows]
+    head = next(iter(tables.values())).columns
+    with atomic_path(path) as temporary:
+        temporary.write_text(Table.of(("pool", *head), rows).csv(), encoding="utf-8")
 
 
 def replay(
@@ -82,25 +89,12 @@ def replay(
 def one_game(path: Path, strategy: str, budget: int, seed: int) -> np.ndarray:
     """Regrets (budget,) of one game."""
     pool = _pool(path)
-    return regret(pool, play(STRATEGIES[strategy], pool, budget, seed), np.arange(1.0, budget + 1))
+    return regret(pool, play(PLAYERS[strategy], pool, budget, seed), np.arange(1.0, budget + 1))
 
 
 @lru_cache(maxsize=1)  # a pool is read once in every process
 def _pool(path: Path) -> Pool:
     return read(*opened(path))
-
-
-def table(curves: Sequence[Curve], budget: int) -> Table:
-    """Mean ± standard error at `LOOKS`."""
-    looks = [at for at in LOOKS if at <= budget]
-    rows = [
-        [
-            curve.strategy,
-            *(f"{curve.mean[at - 1]:.4f} ± {curve.error[at - 1]:.4f}" for at in looks),
-        ]
-        for curve in curves
-    ]
-    return Table.of(("strategy", *(f"{at} runs" for at in looks)), rows)
 
 
 if __name__ == "__main__":

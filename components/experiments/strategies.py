@@ -7,7 +7,7 @@ what the model, which was taught by all that was seen, thinks best of it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -132,38 +132,40 @@ def gaussian_process(game: Game) -> None:
     own = features(game.pool.tables)
     spread(game, FIRST)
     while True:
-        model = _fitted_process(own, game.seen)
+        values = np.array([one.value for one in game.seen])
+        model = fitted_process(own[[one.plan for one in game.seen]], values)
         mean, std = model.predict(own, return_std=True)
         tried = sorted({one.plan for one in game.seen})
         game.choose(tried[int(np.argmax(mean[tried]))])
-        top = mean[tried].max()
-        z = (mean - top) / np.maximum(std, 1e-9)
-        density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-        expected = (mean - top) * _normal(z) + std * density
+        expected = improvement(mean, std, tried)
         expected[~game.free()] = -np.inf
         game.run(int(np.argmax(expected)))
 
 
-def _fitted_process(own: np.ndarray, seen: list[Seen]) -> GaussianProcessRegressor:
-    """Of values cut where they are hopeless, so that runs which fail to train are all as bad."""
-    values = np.array([one.value for one in seen])
+def fitted_process(own: np.ndarray, values: np.ndarray) -> GaussianProcessRegressor:
+    """Over features (R, n) of values (R,), cut where they are hopeless, so that runs which fail to
+    train are all as bad."""
     floor = np.median(values) - 2 * (values.max() - np.median(values))
     kernel = ConstantKernel(1.0) * Matern(np.ones(own.shape[1]), nu=2.5) + WhiteKernel(0.1)
     model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(own[[one.plan for one in seen]], np.maximum(values, floor))
+        model.fit(own, np.maximum(values, floor))
     return model
 
 
-def _normal(z: np.ndarray) -> np.ndarray:
-    found: np.ndarray = ndtr(z)
+def improvement(mean: np.ndarray, std: np.ndarray, tried: Sequence[int]) -> np.ndarray:
+    """(P,) expected beyond the best mean of those that were tried, of normal beliefs (P,)."""
+    top = mean[list(tried)].max()
+    z = (mean - top) / np.maximum(std, 1e-9)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    found: np.ndarray = (mean - top) * ndtr(z) + std * density
     return found
 
 
 def law(game: Game) -> None:
-    """The Multi-Power Law fitted on the train loss of what was seen; what it foretells best is run
-    next. Where no law can be fitted yet, the next run is a spread one."""
+    """The Multi-Power Law fitted on the loss of what was seen; what it foretells best is run next.
+    Where no law can be fitted yet, the next run is a spread one."""
     spread(game, 3)
     tables = game.pool.tables
     while True:
@@ -181,13 +183,11 @@ def law(game: Game) -> None:
 
 def _foretold(game: Game, tables: np.ndarray) -> np.ndarray | None:
     """(P,) final losses by a law of the runs that learned at all; None where there is none."""
-    done = [one for one in game.seen if one.completed]
-    kept = learned(np.array([one.series[:, LOSS] for one in done])) if done else np.array([])
-    good = [one for one, follows in zip(done, kept, strict=True) if follows]
+    good = learned_runs(game)
     if not good:
         return None
     steps = np.arange(tables.shape[1], dtype=np.float64)
-    losses = np.array([np.append(np.nan, one.series[:, LOSS]) for one in good])
+    losses = losses_of(game, good)
     losses = np.where(losses > 0, losses, np.nan)
     own = nodes(tables.shape[1] - 1)
     try:
@@ -196,6 +196,27 @@ def _foretold(game: Game, tables: np.ndarray) -> np.ndarray | None:
     except LawError:
         return None
     return found.losses(steps[own], tables[:, own])[:, -1]
+
+
+def learned_runs(game: Game) -> list[Seen]:
+    """What was seen to its end and learned at all."""
+    done = [one for one in game.seen if one.completed]
+    if not done:
+        return []
+    kept = learned(np.array([one.series[:, LOSS] for one in done]))
+    return [one for one, follows in zip(done, kept, strict=True) if follows]
+
+
+def metric_is_loss(game: Game) -> bool:
+    """So that the metric is the negative of it."""
+    return game.pool.runs[0][0].metric_sign < 0
+
+
+def losses_of(game: Game, runs: Sequence[Seen]) -> np.ndarray:
+    """(R, T + 1) that a law is fitted on, at point 0 NaN: the validation loss where that is the
+    metric, which is what counts and has less noise; else the train loss."""
+    channel, sign = (METRIC, -1.0) if metric_is_loss(game) else (LOSS, 1.0)
+    return np.array([np.append(np.nan, sign * one.series[:, channel]) for one in runs])
 
 
 def judge(game: Game, settings: JudgeSettings = JudgeSettings()) -> None:

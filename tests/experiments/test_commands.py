@@ -23,7 +23,14 @@ from tests.tiny import ROOT, in_this_process, write_params
 
 MODULE = "components.experiments"
 COMMANDS = ("replications", "settings_table", "schedulers_table", "plans_figure", "held_out")
-QUOTABLE = {*COMMANDS, "adjusted", "edge_of_stability"}  # these have tests of their own
+QUOTABLE = {
+    *COMMANDS,
+    "adjusted",
+    "edge_of_stability",
+    "outside_lode",
+    "outside_yardstick",
+    "outside_splits",
+}  # these have tests of their own
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "results").glob("*.md"))]
 QUOTED = re.compile(rf"^ *(\.venv/bin/python -m {MODULE}\..*)$", re.MULTILINE)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from components.experiments import pool as pools
 from components.experiments import pool_plans, replay
 from components.experiments.command import ExperimentError, opened
-from components.experiments.game import Game, play, regret
+from components.experiments.curves import Curve, table
+from components.experiments.game import Game, OverBudgetError, play, regret
 from components.experiments.pool import Pool, build, read
 from components.experiments.pool_plans import families, grid, shapes
+from components.experiments.replay_figure import draw
 from components.experiments.strategies import EVERY, STRATEGIES, judge, runs_of
 from components.lode.settings import JudgeSettings
 from components.training.history import DIVERGED
@@ -150,5 +154,43 @@ def test_a_pool_is_built_goes_on_and_says_what_it_lacks(
     kept = {path: path.stat().st_mtime_ns for path in files if path != lost}
     assert kept == {path: when for path, when in files.items() if path != lost}, "nothing repeated"
     lost = replay.one_game(params, "random", 7, seed=0)
-    printed = replay.table([replay.Curve("random", np.stack([lost, lost]))], budget=7).text()
+    printed = table([Curve("random", np.stack([lost, lost]))], budget=7).text()
     assert f"{lost[-1]:.4f} ± 0.0000" in printed
+    # Another process would not know of the small pool that is asked for above.
+    monkeypatch.setattr(replay, "processes", lambda *_: ThreadPoolExecutor(1))
+    figure, written = tmp_path / "regret.svg", tmp_path / "regret.csv"
+    asked = [params, "--only", "random", "--games", "2", "--budget", "7"]
+    asked += ["--figure", figure, "--table", written]
+    said = CliRunner().invoke(replay.main, [str(one) for one in asked])
+    assert said.exit_code == 0, said.output
+    assert figure.read_text(encoding="utf-8").count(">random<") == 1
+    head, row = written.read_text(encoding="utf-8").splitlines()
+    assert head == "pool,strategy,games,7 runs,7 runs ±"
+    assert row.startswith(f"{tmp_path},random,2,")
+
+
+def test_a_plan_without_a_run_left_ends_the_game(pool: Pool) -> None:
+    game = Game(pool, 10, np.random.default_rng(0))
+    for _ in range(3):
+        game.run(0)
+    with pytest.raises(OverBudgetError):
+        game.run(0)
+    assert game.spent == 3
+
+
+def test_the_figure_has_a_panel_a_pool_and_the_same_bytes_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    panels = {
+        name: [Curve(one, rng.random((4, 8)) * at) for one in ("random", "judge")]
+        for name, at in (("m500", 0.01), ("f600", 0.1))
+    }
+    panels["m500"][1].regrets[:, -1] = 0.0  # the best was found
+    panels["m500"][1].regrets[:, 0] = np.nan  # before the first choice
+    for name in ("one.svg", "two.svg"):
+        draw(panels, "points", tmp_path / name)
+    text = (tmp_path / "one.svg").read_text(encoding="utf-8")
+    assert text == (tmp_path / "two.svg").read_text(encoding="utf-8")
+    for said in (">m500<", ">f600<"):
+        assert text.count(said) == 1, said
+    assert text.count(">judge<") == text.count(">random<") == 2, "each line bears its name"
+    assert ">regret (points)<" in text
