@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from components.runs.comparison import FAMILIES
 
 # Shares of the runs. The trial of the finalists takes half: it alone decides whether a plan is
-# followed (docs/research/scheduler.md, entry 24). What trial, finer peaks and shapes leave is
+# followed (docs/research/scheduler.md, entry 25). What trial, finer peaks and shapes leave is
 # proposed by the LODE.
 FINER_SHARE, EXPLORE_SHARE, TRIAL_SHARE = 0.08, 0.12, 0.48
 FINALISTS = 2  # one of the sweep's own schedulers at a finer peak, and the judge's favourite

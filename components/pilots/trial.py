@@ -16,13 +16,13 @@ from components.evaluation.results import Gain
 from components.evaluation.statistics import summarize
 from components.training.history import History
 
-# A gain is believed above one standard error. With none an expected loss would count like a gain;
-# with one it counts 13 times as much, with two 236 times, and most true gains of the usual size are
-# refused (docs/research/scheduler.md, entry 12). Few pairs: Student's t at the same level.
-CONFIDENCE = float(norm.cdf(1.0))
-# Before the last pair it takes more: of finalists without any gain, one in five at most is
-# adopted, however many pairs there are (tests/pilots/test_trial.py).
-EARLY = 0.975
+# In the end a gain is believed above half a standard error. With none an expected loss would count
+# like a gain, with a half it counts 3.5 times as much, with one 13 times: then seven pairs refused
+# three finalists of three that were better (docs/research/scheduler.md, entries 12 and 25). Few
+# pairs: Student's t at the same level.
+CONFIDENCE = float(norm.cdf(0.5))
+# Before the last pair it takes more to adopt, and a loss of a standard error to refuse.
+EARLY, HOPELESS = 0.975, float(norm.cdf(-1.0))
 
 
 def paired_gain(runs: Sequence[History], baseline: Sequence[History]) -> Gain:
@@ -53,7 +53,7 @@ def verdict(gain: Gain, left: int) -> bool | None:
         return better > CONFIDENCE
     if better > EARLY:
         return True
-    return False if better < 1 - CONFIDENCE else None
+    return False if better < HOPELESS else None
 
 
 def _confidence(mean: float, error: float, n: int) -> float:

@@ -34,7 +34,7 @@ from components.storage.shown import shown
 
 FEWEST_PILOTS = 20  # below it the shares of components/pilots/budget.py leave too little of each
 RACING_SHARE = 4  # one configuration in so many survives its first seed
-PILOTS_SHARE = 4  # one pilot for so many runs of the sweep (docs/research/scheduler.md, entry 24)
+PILOTS_SHARE = 4  # one pilot for so many runs of the sweep (docs/research/scheduler.md, entry 25)
 MOST_RUNS = 10_000  # of a sweep: each is a file, and the fit holds all of them
 MOST_SEEDS = 1_000
 
