@@ -229,6 +229,7 @@ class LODEScheduler(Scheduler):
 
         Raises:
             LODEError: the state is of a scheduler with other settings, or its plan is none.
+            DamagedError: its changes of the budget are none.
         """
         if state["settings"] != self.settings:
             raise LODEError(
