@@ -9,8 +9,9 @@ fitted is 0.7 of its unit of time, one of 150 % is 1.5 units, of which it has se
 which knows only whole runs, reads the run in *shares* of the new length, as in a run that began
 with another length than the fit's; what it proposes is the judge's to value.
 
-A plan that pilots confirmed was confirmed at the old length. At the new one no plan is known to be
-good, so none is preferred: the guard of `control` (a gain above the judge's error) does not hold.
+The plan in force, stretched over what is left, is kept unless the judge can be believed that
+another gains, as at a decision (`control`): without that guard the rest was planned worse than
+stretched (docs/research/scheduler.md, entry 23).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 from annotated_types import Ge
 
 from components.lode.algorithm1 import Model, best_samples, encode, propose
-from components.lode.control import candidates, continued
+from components.lode.control import believed, candidates, continued
 from components.lode.errors import LODEError
 from components.lode.judge import Judge
 from components.storage.shown import shown
@@ -52,7 +53,8 @@ class Change:
             `opening`, what a run of the new length would begin with; `decay`, the rate in force,
             held and lowered; `LODE`, its proposals.
         expected, spread: mean and standard deviation over the judge's members of the final metric
-            under it; None where nobody judged. gain: over the stretched plan.
+            under it; None where nobody judged. gain: of the best of the others over the stretched
+            plan, believed or not.
     """
 
     done: Count
@@ -155,12 +157,13 @@ def replan(
     state: torch.Tensor | None,
     unit: int,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """The plan for the rest that the judge expects most of, and what to say of it (`Change`).
+    """A plan for the rest, and what to say of it (`Change`): the stretched one, unless the judge is
+    believed that another gains.
 
-    Of the stretched plan, the opening of the new length, decays from the rate in force, the LODE's
-    proposals as at a decision, and the average of the best three of them; all begin at the rate
-    in force. Gains over the stretched plan count with mean − caution · std over the members, as at
-    a decision; where none is positive, the plan is stretched.
+    The others are the opening of the new length, decays from the rate in force, the LODE's
+    proposals as at a decision, and the average of the best three of these; all begin at the rate
+    in force. As at a decision, the best is that with the largest mean − caution · std over the
+    members of the gain, and is believed above caution · √(error² + std²).
 
     Args:
         observed: (t, 3), what was logged, finite; t may be 0, or less than `passed`.
@@ -188,21 +191,21 @@ def replan(
         if len(best):
             every = np.append(every, every[best].mean(0)[None], 0)
             final = np.append(final, judge.final_metric(every[-1:], state, point, unit), 1)
-    chosen = int(_worth(final, caution).argmax())
-    expected, gain = final[:, chosen], final[:, chosen] - final[:, 0]
+    chosen = 1 + int(_worth(final, caution)[1:].argmax())
+    gain = final[:, chosen] - final[:, 0]
+    if not believed(gain[:, None], judge.config.error, caution).all():
+        chosen = 0
     return every[chosen], {
         "chosen": [STRETCHED, AGAIN, *[DECAY] * len(DECAYS), PROPOSED][min(chosen, others)],
-        "expected": float(expected.mean()),
-        "spread": float(expected.std()),
+        "expected": float(final[:, chosen].mean()),
+        "spread": float(final[:, chosen].std()),
         "gain": float(gain.mean()),
     }
 
 
 def _worth(final: np.ndarray, caution: float) -> np.ndarray:
-    """(n,) of judged finals (members, n): the gain over the first, whose own is 0, less doubt."""
+    """(n,) of judged finals (members, n): gains over the first, less doubt; -inf: no number."""
     gain = final - final[:, :1]
     with np.errstate(invalid="ignore"):  # infinite caution of no doubt
         worth = gain.mean(0) - caution * gain.std(0)
-    worth = np.where(np.isfinite(worth), worth, -np.inf)
-    worth[0] = 0.0
-    return worth
+    return np.where(np.isfinite(worth), worth, -np.inf)

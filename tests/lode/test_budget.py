@@ -127,9 +127,20 @@ def test_the_judge_chooses_among_all_that_is_proposed() -> None:
 
 def test_what_the_members_do_not_agree_on_is_not_followed() -> None:
     plan, table, said = planned(Fan((3.0, -1.0)))
-    assert (said["chosen"], said["gain"]) == (STRETCHED, 0.0) and table.tolist() == plan.tolist()
+    assert said["chosen"] == STRETCHED and table.tolist() == plan.tolist()
     assert planned(Fan((3.0, -1.0)), caution=0.0)[2]["chosen"] == PROPOSED
     assert planned(Fan(), caution=math.inf)[2]["chosen"] == STRETCHED
+
+
+def test_the_stretched_plan_stays_unless_a_gain_is_above_the_judges_error() -> None:
+    gain = planned(Fan())[2]["gain"]
+    for error, chosen in ((0.99 * gain, PROPOSED), (1.01 * gain, STRETCHED)):
+        plan, table, said = planned(Fan(error=error))
+        assert said["chosen"] == chosen and said["gain"] == pytest.approx(gain)
+        assert (table.tolist() == plan.tolist()) == (chosen == STRETCHED)
+        assert said["expected"] == pytest.approx(table[4:].mean())
+    assert planned(Fan(error=0.9 * gain), caution=2.0)[2]["chosen"] == STRETCHED
+    assert planned(Fan(error=1e9), caution=0.0)[2]["chosen"] == PROPOSED
 
 
 # ------------------------------------------------------------- the run
@@ -147,7 +158,7 @@ def go(run: LODEScheduler, last: int) -> list[float]:
 
 @pytest.mark.parametrize(("steps", "points"), [(35, 7), (75, 15)])
 def test_what_is_done_stays_and_the_rest_is_the_judges_choice(steps: int, points: int) -> None:
-    run = scheduler(judge=Fan((-1.0, -1.0), error=math.inf), caution=1.0)
+    run = scheduler(judge=Fan((-1.0, -1.0), error=0.0045), caution=1.0)
     before = go(run, 4)
     run.set_total_steps(steps)
     assert (run.updates, run.points, run.steps) == (steps, points, log_steps(steps, points))
