@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -158,9 +159,12 @@ def go(run: LODEScheduler, last: int) -> list[float]:
 
 @pytest.mark.parametrize(("steps", "points"), [(35, 7), (75, 15)])
 def test_what_is_done_stays_and_the_rest_is_the_judges_choice(steps: int, points: int) -> None:
-    run = scheduler(judge=Fan((-1.0, -1.0), error=0.0045), caution=1.0)
+    judge = Fan((-1.0, -1.0), error=math.inf)  # which leaves decisions without effect
+    run, doubtful = scheduler(judge=judge, caution=1.0), judge.config
     before = go(run, 4)
+    judge.config = replace(doubtful, error=0.0)
     run.set_total_steps(steps)
+    judge.config = doubtful
     assert (run.updates, run.points, run.steps) == (steps, points, log_steps(steps, points))
     assert [run.lr(step) for step in range(20)] == before
     assert run.lr(steps - 1) < run.lr(20) < PLAN[4]
