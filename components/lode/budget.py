@@ -10,8 +10,8 @@ which knows only whole runs, reads the run in *shares* of the new length, as in 
 with another length than the fit's; what it proposes is the judge's to value.
 
 The plan in force, stretched over what is left, is kept unless the judge can be believed that
-another gains, as at a decision (`control`): without that guard the rest was planned worse than
-stretched (docs/research/scheduler.md, entry 23).
+another gains, as at a decision (`control`). Without that guard the rest was planned worse than
+stretched on one of two settings (docs/research/scheduler.md, entry 23).
 """
 
 from __future__ import annotations
