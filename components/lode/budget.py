@@ -11,7 +11,7 @@ with another length than the fit's; what it proposes is the judge's to value.
 
 The plan in force, stretched over what is left, is kept unless the judge can be believed that
 another gains, as at a decision (`control`). Without that guard the rest was planned worse than
-stretched on one of two settings (docs/research/scheduler.md, entry 23).
+stretched on one of two settings (docs/research/scheduler.md, entry 24).
 """
 
 from __future__ import annotations
