@@ -8,6 +8,7 @@ known once both were reported at it or later: nothing is made up ahead of what w
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,10 @@ class Observations:
         self._known = 0  # log points that were handed out
         self._applied: list[float] = []  # the last rate before each log point that has passed
         self._reports: dict[str, list[tuple[int, float]]] = {name: [] for name in REPORTED}
+
+    def retime(self, steps: Sequence[int]) -> None:
+        """The run's budget has changed: its log points from now on; those that have passed stay."""
+        self.steps = list(steps)
 
     def passed(self, done: int, lr: float) -> None:
         """After update number `done` (from 1), which had the rate `lr`."""

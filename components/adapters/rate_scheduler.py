@@ -88,13 +88,13 @@ class RateScheduler(LRScheduler):
     Args:
         optimizer: built with any rates; only their ratios matter.
         rates: a `Fixed` table of N rates, or a LODE's `components.lode.scheduler.LODEScheduler`.
-        total_steps: N.
+        total_steps: N that the run begins with.
         goal: whether more or less of the metric is better. A LODE sees the negative of a metric of
             which less is better; `observe` takes it as it is.
 
     Attributes:
         decisions: of a LODE, one `Move` for each, as it is logged (INFO).
-        total_steps, points: N and T; T = 0 where nothing is read.
+        total_steps, points: N and T as they are now; T = 0 where nothing is read.
 
     Raises:
         LODEError: rates for another number of updates, an unknown goal. RateError: the ratios of
@@ -115,6 +115,7 @@ class RateScheduler(LRScheduler):
         if len(lengths) > 1 or total_steps < 1:
             raise LODEError(f"rates of {max(lengths)} updates, and total_steps = {total_steps}")
         self.total_steps, self.goal = total_steps, goal
+        self._began_with = total_steps
         self._sign = -1.0 if goal == MINIMIZE else 1.0
         self._rates = rates
         self._controller = rates if isinstance(rates, Controller) else None
@@ -153,7 +154,7 @@ class RateScheduler(LRScheduler):
         controller = self._controller
         return {
             "format": FORMAT,
-            "total_steps": self.total_steps,
+            "total_steps": self._began_with,
             "goal": self.goal,
             "rates": fingerprint(self._rates),
             "last_epoch": self.last_epoch,
@@ -177,6 +178,7 @@ class RateScheduler(LRScheduler):
         if self._controller is not None and self._seen is not None:
             self._controller.load_state_dict(state["controller"])
             self._seen.load_state_dict(state["seen"])
+            self._take_lengths(self._controller)
         self.last_epoch, self._step_count = state["last_epoch"], state["step_count"]
         self._fallen, self._made_at = state["fallen"], state["made_at"]
         self._shares = [float(share) for share in state["shares"]]
@@ -190,6 +192,53 @@ class RateScheduler(LRScheduler):
             else:
                 group["lr"] = lr
         self._last_lr = [_copied(group["lr"]) for group in self.optimizer.param_groups]
+
+    def set_total_steps(self, steps: int) -> None:
+        """Change the budget of the run: N updates in all, those done included.
+
+        A LODE keeps what is done and plans the rest anew (`components.lode.scheduler`). The same
+        number changes nothing. With `torch.distributed`, every process calls it.
+
+        Raises:
+            LODEError: no whole number, no more than what is done, or more than 10 times what the
+                run began with; the run has ended; the rates are a fixed plan.
+        """
+        if self._controller is None:
+            raise LODEError(
+                f"total steps = {shown(steps)}: a fixed plan of {self.total_steps} updates is "
+                "followed as it is; only a LODE plans anew: load its folder or its version"
+            )
+        if processes() > 1:
+            self._take(decided_by_the_first(lambda: self._changed(steps)))
+        else:
+            self._change(steps)
+        self.apply()
+
+    @property
+    def log_steps(self) -> list[int]:
+        """Updates done at each log point; empty where nothing is read."""
+        return [] if self._controller is None else list(self._controller.steps)
+
+    def _changed(self, steps: int) -> dict[str, Any]:
+        self._change(steps)
+        return self.state_dict()
+
+    def _change(self, steps: int) -> None:
+        assert self._controller is not None
+        done = self.last_epoch
+        try:
+            self._controller.set_total_steps(steps, done=done, decide=not self._fallen)
+        except LODEError:
+            raise
+        except Exception as error:  # whatever it is, the training must go on
+            self._fall_back(f"planning anew failed ({type(error).__name__}: {error})")
+            self._controller.set_total_steps(steps, done=done, decide=False)
+        self._take_lengths(self._controller)
+
+    def _take_lengths(self, controller: Controller) -> None:
+        assert self._seen is not None
+        self.total_steps, self.points = controller.updates, controller.points
+        self._seen.retime(controller.steps)
 
     # ------------------------------------------------------------- what a LODE is told
 

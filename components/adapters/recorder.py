@@ -59,8 +59,6 @@ class Run:
 
     Attributes:
         task, seed: seed every random generator with it, so that runs can be repeated.
-        updates, points: N updates, and T log points, evenly spread.
-        log_steps: updates done at each log point; the last is N.
         metric_goal: `maximize` or `minimize`: which way `val_metric` is better.
         device: what params.yaml asks for: auto, cpu, cuda, cuda:1, …
         history: the file that is written.
@@ -147,19 +145,18 @@ class Run:
             raise RunError(f"{VARIABLE} = {path}: not a run of this version of lode-pipeline")
         run = cls.__new__(cls)
         run._begin(told, told["lr"])
+        run._asked = True
         return run
 
     def _begin(self, told: dict[str, Any], schedule: str | Path | Sequence[float]) -> None:
         self._told, self._schedule = told, schedule
         self.task: str = told["task"]
         self.seed: int = told["seed"]
-        self.updates: int = told["updates"]
-        self.points: int = told["points"]
         self.device: str = told["device"]
         self.metric_goal: str = told["metric"]["goal"]
-        self.log_steps: list[int] = told["log_steps"]
         self.history = Path(told["history"])
-        self._points = frozenset(self.log_steps)
+        self._points_of = 0, frozenset[int]()  # N, and the log points of so many updates
+        self._asked = False  # by the pipeline
         # Of several processes, as torchrun starts them, the first writes.
         self._writes = int(os.environ.get("RANK", "0")) == 0
         self._file: TextIO | None = None
@@ -169,6 +166,43 @@ class Run:
         self._began = time.perf_counter()
         self._scheduler: RateScheduler | None = None
         atexit.register(_finish, weakref.ref(self))
+
+    @property
+    def updates(self) -> int:
+        """N, updates of the run: as `set_total_steps` was told last."""
+        told: int = self._told["updates"]
+        return told if self._scheduler is None else self._scheduler.total_steps
+
+    @property
+    def log_steps(self) -> list[int]:
+        """Updates done at each log point, evenly spread; the last is N."""
+        told: list[int] = self._told["log_steps"]
+        return told if self._scheduler is None else self._scheduler.log_steps or told
+
+    @property
+    def points(self) -> int:
+        """T, log points of the run."""
+        return len(self.log_steps)
+
+    def set_total_steps(self, steps: int) -> None:
+        """Change the budget of a run under a LODE, which plans the rest anew.
+
+        Args:
+            steps: N updates in all, those done included: more than these.
+
+        Raises:
+            RunError: no `scheduler` yet, or it is the pipeline that asked for N updates.
+            LODEError: an impossible number, or a schedule that is a fixed plan.
+        """
+        if self._asked:
+            raise RunError(
+                f"this run was asked for with {self.updates} updates, and is compared with others "
+                "of as many: change training.updates in the settings instead"
+            )
+        if self._scheduler is None:
+            raise RunError("call run.scheduler(optimizer) first: it is what plans the rest anew")
+        self._scheduler.set_total_steps(steps)
+        self._points_of = 0, frozenset()
 
     @property
     def lr(self) -> list[float]:
@@ -193,15 +227,16 @@ class Run:
         from components.adapters.torch_scheduler import LODEScheduler
 
         lode = dict(self._told.get("lode") or {})
-        length: dict[str, Any] = {"total_steps": self.updates, "goal": self.metric_goal}
+        updates, points = self._told["updates"], self._told["points"]
+        length: dict[str, Any] = {"total_steps": updates, "goal": self.metric_goal}
         if lode:
             folder = lode.pop("folder")
             made: RateScheduler = LODEScheduler.load(
-                folder, optimizer, points=self.points, seed=self.seed, **length, **lode
+                folder, optimizer, points=points, seed=self.seed, **length, **lode
             )
         elif isinstance(self._schedule, str | Path):
             made = LODEScheduler.load(
-                self._schedule, optimizer, points=self.points, seed=self.seed, **length
+                self._schedule, optimizer, points=points, seed=self.seed, **length
             )
         else:
             made = RateScheduler(optimizer, Fixed(self._schedule), **length)
@@ -210,7 +245,7 @@ class Run:
 
     def at_log_point(self, step: int) -> bool:
         """Whether a log point is reached by the update of index `step`: the time to evaluate."""
-        return step + 1 in self._points
+        return self._is_point(step + 1)
 
     def log(
         self,
@@ -241,7 +276,7 @@ class Run:
             self._add(train_loss)
         given = {"val_metric": val_metric, "val_loss": val_loss, "lr": lr, "epoch": epoch}
         known = {name: float(value) for name, value in given.items() if value is not None}
-        if done not in self._points and not known.keys() & {"val_metric", "val_loss"}:
+        if not self._is_point(done) and not known.keys() & {"val_metric", "val_loss"}:
             return
         first = not self._row
         self._row |= {"step": done, "elapsed_s": time.perf_counter() - self._began, **known}
@@ -249,6 +284,14 @@ class Run:
             self._row["train_loss"] = float(self._loss) / self._losses
         self._row.setdefault("lr", self._rate(step))
         self._tell(train_loss is not None, known.get("val_metric"))
+
+    def _is_point(self, done: int) -> bool:
+        """Asked of the scheduler, whose budget a state that it was given may have changed."""
+        updates, points = self._points_of
+        if updates != self.updates:
+            points = frozenset(self.log_steps)
+            self._points_of = self.updates, points
+        return done in points
 
     def _done(self, step: int) -> int:
         done = int(step) + 1
@@ -274,7 +317,7 @@ class Run:
     def _tell(self, has_loss: bool, metric: float | None) -> None:
         """The scheduler decides on what is known at a log point."""
         done = self._row["step"]
-        if self._scheduler is None or done not in self._points:
+        if self._scheduler is None or not self._is_point(done):
             return
         stepped = self._scheduler.last_epoch
         if stepped != done:

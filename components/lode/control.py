@@ -96,6 +96,7 @@ def improve(
     caution: float,
     rng: np.random.Generator,
     state: torch.Tensor | None = None,
+    unit: int | None = None,
 ) -> Decision:
     """Whether, and how, to leave `plan` (T + 1,) at log point t_* = len(observed).
 
@@ -103,6 +104,7 @@ def improve(
         observed: (t_*, 3), the run's train loss, metric and lr at all its log points; finite.
         n, sigma: ensemble size and latent noise. caution: κ; 0 follows every judged gain.
         state: the judge's of this run at t_*, where it is known.
+        unit: log points in the length that was fitted, where this run's budget was changed.
 
     Returns:
         A decision whose `lrs` hold the rates at t_*, …, T, if the plan is to be left.
@@ -110,10 +112,10 @@ def improve(
     point, points = len(observed), len(plan) - 1
     with one_thread(), torch.inference_mode():
         if state is None:
-            state = judge.follow(observed, float(plan[0]), mu, points)
+            state = judge.follow(observed, float(plan[0]), mu, unit or points)
         z = propose(encode(lode, observed, point, points), n, sigma, rng)
         accepted, t_k, tables = candidates(lode, observed, plan, mu, z)
-        final = judge.final_metric(np.concatenate([plan[None], tables]), state, point)
+        final = judge.final_metric(np.concatenate([plan[None], tables]), state, point, unit)
         expected, gain = final[:, :1], final[:, 1:] - final[:, :1]
         kept = Decision(
             point,
@@ -137,7 +139,7 @@ def improve(
         if not believed(gain[:, best], judge.config.error, caution).any():
             return chosen
         table = tables[best].mean(0)
-        gain = judge.final_metric(table[None], state, point) - expected
+        gain = judge.final_metric(table[None], state, point, unit) - expected
     error = _error(gain, judge.config.error)
     chosen = replace(chosen, gain=float(gain.mean()), gain_error=error)
     if not believed(gain, judge.config.error, caution).all():

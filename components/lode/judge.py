@@ -112,9 +112,14 @@ def _moments(x: np.ndarray) -> tuple[float, float]:
     return float(x.mean()), max(float(x.std()), 1e-8)
 
 
-def edges(points: int, start: int = 0) -> np.ndarray:
-    """Log points `start` … `points` that bound the intervals of (the rest of) a run."""
-    count = min(INTERVALS, points)
+def edges(points: int, start: int = 0, unit: int | None = None) -> np.ndarray:
+    """Log points `start` … `points` that bound the intervals of (the rest of) a run.
+
+    Args:
+        unit: log points in the length that was fitted, which has `INTERVALS`; None: in this run.
+    """
+    wanted = INTERVALS if unit is None else max(1, round(INTERVALS * points / unit))
+    count = min(wanted, points)
     grid = np.arange(count + 1) * points // count
     return np.append(start, grid[grid > start])
 
@@ -249,7 +254,8 @@ class Judge(nn.Module):
         points: int,
         known: tuple[int, torch.Tensor] | None = None,
     ) -> torch.Tensor:
-        """The state (M, 1, W) of a run after its first log points, `points` being T.
+        """The state (M, 1, W) of a run after its first log points, `points` being T, or, as of
+        `final_metric`, the log points in the length that was fitted.
 
         Args:
             observed: (p, 3), train loss, metric and lr in original units.
@@ -273,20 +279,26 @@ class Judge(nn.Module):
 
     @torch.no_grad()
     def final_metric(
-        self, tables: np.ndarray, h: torch.Tensor | None = None, start: int = 0
+        self,
+        tables: np.ndarray,
+        h: torch.Tensor | None = None,
+        start: int = 0,
+        unit: int | None = None,
     ) -> np.ndarray:
         """Predicted final metric (M, B), in original units, of plans followed from `start` on.
 
         Args:
             tables: (B, T + 1) learning rates at log points 0 … T; those before `start` are past.
             h: (M, 1, W), the state at `start`; None: a run that has not begun.
+            unit: log points in the length that was fitted, of a run that is shorter or longer and
+                has as many updates between log points; None: T.
         """
         tables = np.asarray(tables, dtype=np.float64)
         points = tables.shape[1] - 1
-        bounds = edges(points, start)
+        bounds = edges(points, start, unit)
         drive = self._tensor(self.config.scales.drive(means(held(tables), bounds)))
         state = self.fresh(len(tables)) if h is None else h.expand(-1, len(tables), -1)
-        y = self.last(state, drive, np.diff(bounds) / points)
+        y = self.last(state, drive, np.diff(bounds) / (unit or points))
         return self.config.scales.to_metric(y[..., 1].double().numpy())
 
     def save(self, folder: Path) -> None:

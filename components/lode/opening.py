@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,11 +84,18 @@ class Opening:
         return every_update(self.plan(updates, points, lowest), updates, points)
 
 
-def every_update(plan: np.ndarray, updates: int, points: int) -> np.ndarray:
-    """(N,) rates of a plan: of (T + 1,) at the log points linear in between, (T,) are held."""
+def every_update(
+    plan: np.ndarray, updates: int, points: int, ends: Sequence[int] | None = None
+) -> np.ndarray:
+    """(N,) rates of a plan: of (T + 1,) at the log points linear in between, (T,) are held.
+
+    Args:
+        ends: updates done at each log point; None: evenly spread.
+    """
+    ends = log_steps(updates, points) if ends is None else ends
     if len(plan) == points:
-        return plan[np.searchsorted(log_steps(updates, points), np.arange(updates), "right")]
-    return interpolate(plan, np.arange(updates), updates)
+        return plan[np.searchsorted(ends, np.arange(updates), "right")]
+    return interpolate(plan, np.arange(updates), updates, ends)
 
 
 def with_start(lrs: np.ndarray) -> np.ndarray:

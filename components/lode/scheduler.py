@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from components.lode.algorithm1 import Decision, Model, decide
+from components.lode.budget import Change, check_budget, log_steps_after, replan, stretched
 from components.lode.control import improve
 from components.lode.errors import LODEError
 from components.lode.judge import Judge
@@ -31,7 +33,13 @@ from components.lode.settings import (
     OutOfRangeError,
     window_points,
 )
+from components.storage.typed import typed
+from components.training.run import log_steps
 from components.training.scheduler import Scheduler
+
+# N, the updates done at each log point, and what the run follows if nothing is decided: at the log
+# points, and in every update.
+Lengths = tuple[int, list[int], tuple[np.ndarray, np.ndarray]]
 
 
 class LODEScheduler(Scheduler):
@@ -54,6 +62,9 @@ class LODEScheduler(Scheduler):
         seed: of the latent noise.
 
     Attributes:
+        updates, points: N and T of the run as it is now; `settings` has those it began with.
+        steps: updates done at each log point, 1 … T.
+        budgets: how `set_total_steps` changed them.
         mu: μ in log points of this run.
         decisions: JSON-able, one per decision: the fields of `Decision` with `lrs` cut to the rates
             at the μ log points that follow (fewer at the end), whatever decided them.
@@ -92,12 +103,14 @@ class LODEScheduler(Scheduler):
         self.lode, self.judge = lode, judge
         self.mu = window_points(mu, points)
         self._lowest = lode.config.channels.lowest_lr
-        opening = _opening(lode, judge if controller == DEFAULT else None)
+        self._begins = _opening(lode, judge if controller == DEFAULT else None)
         self._opening = (
-            opening.plan(updates, points, self._lowest),
-            opening.rates(updates, points, self._lowest),
+            self._begins.plan(updates, points, self._lowest),
+            self._begins.rates(updates, points, self._lowest),
         )
-        self._plan, self._lrs = self._opening
+        self.budgets: list[Change] = []
+        self._take_lengths(self._lengths(()))
+        self._plan, self._lrs = self._otherwise
         self._observed: list[list[float]] = []
         # Where the judge's state is known: going on from there gives the bits of a new start.
         self._known: tuple[int, torch.Tensor] | None = None
@@ -121,29 +134,33 @@ class LODEScheduler(Scheduler):
             LODEError: `point` is not the one after the last.
         """
         expected = len(self._observed) + 1
-        if point != expected or point > self.settings["points"]:
-            raise LODEError(
-                f"log point {point} observed where {expected} of {self.settings['points']} was due"
-            )
+        if point != expected or point > self.points:
+            raise LODEError(f"log point {point} observed where {expected} of {self.points} was due")
         self._observed.append([float(train_loss), float(val_metric), float(lr)])
         if decide and self.due(point):
             self._replan(point)
 
     @property
     def begins_with(self) -> np.ndarray:
-        """(N,) rates of the run if nothing is ever decided."""
+        """(N,) rates of the run if nothing is ever decided, and its budget never changed."""
         return self._opening[1]
 
     def expected(self) -> tuple[float, float] | None:
         """The final metric that the plan in force is expected to have, with the standard deviation
         of that over the judge's members (`paper`: the chosen samples), as of the last decision;
         None: nobody knows yet."""
-        last = self.decisions[-1] if self.decisions else {}
+        changed = self.budgets[-1] if self.budgets else Change(0, self.updates)
+        since = self.decisions[changed.decisions :]
+        last = since[-1] if since else {}
+        if not since and changed.expected is not None and changed.spread is not None:
+            return changed.expected, changed.spread
         if last.get("predicted") is not None:
-            changed = last["kept"] is None and last["gain"] is not None
-            return last["predicted"] + (last["gain"] if changed else 0.0), last["spread"]
+            left = last["kept"] is None and last["gain"] is not None
+            return last["predicted"] + (last["gain"] if left else 0.0), last["spread"]
         if self.judge is None or self.settings["controller"] == PAPER:
             return None
+        if self.budgets:
+            return None  # stretched unjudged
         if self._at_first is None:
             final = self.judge.final_metric(self._plan[None])
             self._at_first = float(final.mean()), float(final.std())
@@ -151,11 +168,50 @@ class LODEScheduler(Scheduler):
 
     def due(self, point: int) -> bool:
         """Whether a decision is made at a log point."""
-        return bool(point % self.mu == 0 and point < self.settings["points"])
+        return bool(point % self.mu == 0 and point < self.points)
 
     def open_again(self) -> None:
-        """Take back what was decided: the rest of the run goes on as it would have begun."""
-        self._plan, self._lrs = self._opening
+        """Take back what was decided: the rest of the run goes on as it would have begun, stretched
+        where its budget was changed."""
+        self._plan, self._lrs = self._otherwise
+
+    def set_total_steps(self, steps: int, *, done: int | None = None, decide: bool = True) -> None:
+        """Change the budget of a run that is under way; the same number changes nothing.
+
+        What is done stays. The rest is planned anew (`budget.replan`), and decided on as before,
+        every μ log points of the old distance. Under `paper`, or where what was observed is not
+        finite, the plan in force is stretched over the rest. Resumed, a run is built with the
+        updates that it began with; its state knows the others.
+
+        Args:
+            steps: N of the whole run, what is done included.
+            done: updates done; None: those up to the last log point observed.
+            decide: False stretches the plan.
+
+        Raises:
+            LODEError: `steps` is no whole number, no more than what is done, or more than 10 times
+                what the run began with; the run has ended.
+        """
+        seen = self.steps[len(self._observed) - 1] if self._observed else 0
+        done = max(seen, done or 0)
+        check_budget(steps, done, self.updates, self.settings["updates"])
+        if steps == self.updates:
+            return
+        change = Change(done, steps, len(self.decisions))
+        lengths = self._lengths([*self.budgets, change])
+        passed, points = self._passed(done), len(lengths[1])
+        plan = stretched(self._plan, self.points, passed, points)
+        observed = np.array(self._observed).reshape(-1, 3)
+        judge = self.judge if self.settings["controller"] == DEFAULT else None
+        if decide and judge is not None and np.isfinite(observed).all():
+            again = self._begins.plan(steps, points, self._lowest)
+            plan, said = self._planned(judge, observed, plan, again, passed, steps)
+            change = replace(change, **said)
+        given = self._lrs[:done]
+        self.budgets.append(change)
+        self._take_lengths(lengths)
+        self._follow(plan)
+        self._lrs[:done] = given
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-able; restores bit for bit. The noise of a decision follows from seed and point,
@@ -165,6 +221,7 @@ class LODEScheduler(Scheduler):
             "plan": [float(lr) for lr in self._plan],
             "observed": [[v if math.isfinite(v) else None for v in row] for row in self._observed],
             "decisions": [dict(decision) for decision in self.decisions],
+            "budgets": [asdict(change) for change in self.budgets],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -172,15 +229,21 @@ class LODEScheduler(Scheduler):
 
         Raises:
             LODEError: the state is of a scheduler with other settings, or its plan is none.
+            DamagedError: its changes of the budget are none.
         """
         if state["settings"] != self.settings:
             raise LODEError(
                 f"state of a scheduler with {state['settings']}, this one has {self.settings}"
             )
+        # None in states of before budgets could be changed.
+        budgets = typed(tuple[Change, ...], state.get("budgets", ()), "budgets")
+        lengths = self._lengths(budgets)
         plan = np.array(state["plan"], dtype=np.float64)
-        if plan.shape != self._plan.shape or not (np.isfinite(plan).all() and plan.min() > 0):
+        if plan.shape != lengths[2][0].shape or not (np.isfinite(plan).all() and plan.min() > 0):
             raise LODEError("the state's plan is not one of this run's length in positive rates")
-        if np.array_equal(plan, self._opening[0]):
+        self.budgets = list(budgets)
+        self._take_lengths(lengths)
+        if np.array_equal(plan, self._otherwise[0]):
             self.open_again()
         else:
             self._follow(plan)
@@ -191,7 +254,60 @@ class LODEScheduler(Scheduler):
     def _follow(self, plan: np.ndarray) -> None:
         """Make `plan` the one in force: (T,) rates of the intervals, or (T + 1,) at the points."""
         self._plan = np.maximum(plan, self._lowest)
-        self._lrs = every_update(self._plan, self.settings["updates"], self.settings["points"])
+        self._lrs = every_update(self._plan, self.updates, self.points, self.steps)
+
+    def _passed(self, done: int) -> int:
+        """Log points after so many updates."""
+        return sum(end <= done for end in self.steps)
+
+    def _lengths(self, budgets: Sequence[Change]) -> Lengths:
+        """What follows from the changes of the budget; the scheduler stays as it is."""
+        begun, points = self.settings["updates"], self.settings["points"]
+        updates, steps, opening = begun, log_steps(begun, points), self._opening
+        for change in budgets:
+            old = len(steps)
+            passed, steps = log_steps_after(steps, change.done, change.updates, begun / points)
+            updates, plan = change.updates, stretched(opening[0], old, passed, len(steps))
+            opening = plan, every_update(plan, updates, len(steps), steps)
+        return updates, steps, opening
+
+    def _take_lengths(self, lengths: Lengths) -> None:
+        self.updates, self.steps, self._otherwise = lengths
+        self.points = len(self.steps)
+
+    def _planned(
+        self,
+        judge: Judge,
+        observed: np.ndarray,
+        plan: np.ndarray,
+        again: np.ndarray,
+        passed: int,
+        steps: int,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        chosen = self.settings
+        return replan(
+            self.lode,
+            judge,
+            observed,
+            plan,
+            again,
+            passed=passed,
+            mu=self.mu,
+            n=chosen["n"],
+            sigma=chosen["sigma"],
+            caution=chosen["caution"],
+            rng=np.random.default_rng([chosen["seed"], len(observed), steps]),
+            state=self._state(judge, observed) if len(observed) else None,
+            unit=chosen["points"],
+        )
+
+    def _state(self, judge: Judge, observed: np.ndarray) -> torch.Tensor:
+        """The judge's after what was observed, all of it finite."""
+        if self._known is not None and self._known[0] == len(observed):
+            return self._known[1]
+        return judge.follow(
+            observed, float(self._plan[0]), self.mu, self.settings["points"], self._known
+        )
 
     def _replan(self, point: int) -> None:
         observed = np.array(self._observed)
@@ -202,7 +318,7 @@ class LODEScheduler(Scheduler):
         else:
             decision = Decision(point, kept="observations not finite")
         # The rates at the μ points that follow: a held plan has no rate at point 0.
-        first = point + len(self._plan) - self.settings["points"]
+        first = point + len(self._plan) - self.points
         ahead = slice(first, first + self.mu)
         if decision.lrs:
             decision = replace(decision, replaced=_floats(self._plan[ahead]))
@@ -219,12 +335,10 @@ class LODEScheduler(Scheduler):
         rng = np.random.default_rng([chosen["seed"], point])
         drawn = {"n": chosen["n"], "sigma": chosen["sigma"], "rng": rng}
         if self.judge is None or chosen["controller"] == PAPER:
-            points, share = chosen["points"], chosen["horizon"]
+            points, share = self.points, chosen["horizon"]
             horizon = None if share is None else max(1, round(share * points))
             return decide(self.lode, observed, point=point, points=points, horizon=horizon, **drawn)
-        state = self.judge.follow(
-            observed, float(self._plan[0]), self.mu, chosen["points"], self._known
-        )
+        state = self._state(self.judge, observed)
         self._known = point, state
         return improve(
             self.lode,
@@ -234,6 +348,7 @@ class LODEScheduler(Scheduler):
             mu=self.mu,
             caution=chosen["caution"],
             state=state,
+            unit=chosen["points"] if self.budgets else None,
             **drawn,
         )
 

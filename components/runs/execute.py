@@ -61,8 +61,16 @@ def execute_and_keep(job: Job, on_point: Callable[[Row], None] = lambda row: Non
     return history
 
 
-def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[History, Outcome]:
-    """Do a run and return its history and the trained network; nothing is written."""
+def run(
+    job: Job,
+    on_point: Callable[[Row], None] = lambda row: None,
+    scheduler: Scheduler | None = None,
+) -> tuple[History, Outcome]:
+    """Do a run and return its history and the trained network; nothing is written.
+
+    Args:
+        scheduler: None builds the job's.
+    """
     spec, task = job.spec, task_of(job)
     if job.sharpness is not None and getattr(task.loss, "reduction", None) != "mean":
         raise TaskError(
@@ -70,7 +78,7 @@ def run(job: Job, on_point: Callable[[Row], None] = lambda row: None) -> tuple[H
             f"{type(task.loss).__name__} without; give it one or set evaluation.sharpness to none"
         )
     data = load_data(task, job.data, spec.train_samples, str(pick_device(job.device)))
-    scheduler = build(job)
+    scheduler = build(job) if scheduler is None else scheduler
     length = {"seed": spec.seed, "updates": spec.updates, "points": spec.points}
     measured = SharpnessOf(task, data, spec.points, job.sharpness)
     if isinstance(scheduler, Population):

@@ -16,14 +16,19 @@ class PlanError(ValueError):
     """A table is no plan of learning rates; the message says what is wrong with it."""
 
 
-def interpolate(table: np.ndarray, steps: np.ndarray, updates: int) -> np.ndarray:
+def interpolate(
+    table: np.ndarray, steps: np.ndarray, updates: int, ends: Sequence[int] | None = None
+) -> np.ndarray:
     """Learning rates of updates `steps` (0-based) under a table of T + 1 rates.
 
     Linear in between, so that the last update before log point p has exactly `table[p]`, which is
     what the history's `lr` says at p; update 0 has `table[0]` unless it is that last update.
+
+    Args:
+        ends: updates done at log points 1 … T, increasing; None: `log_steps` of the run.
     """
-    points = len(table) - 1
-    knots = np.concatenate([[0], np.asarray(log_steps(updates, points)) - 1])
+    ends = log_steps(updates, len(table) - 1) if ends is None else ends
+    knots = np.concatenate([[0], np.asarray(ends) - 1])
     # With one update per point the first two knots coincide, and the later one is meant.
     unique = np.concatenate([knots[1:] > knots[:-1], [True]])
     return np.interp(steps, knots[unique], np.asarray(table, dtype=np.float64)[unique])

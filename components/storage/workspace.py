@@ -91,6 +91,10 @@ class Workspace:
         """Histories of schedules that ways of choosing one are replayed on."""
         return self.root / "data" / "pool" / task
 
+    def changed_budget(self, task: str) -> Path:
+        """Histories of the runs whose budget was changed on the way."""
+        return self.root / "data" / "changed-budget" / task
+
     def nightly(self, task: str) -> Path:
         """Histories of the runs in which challengers and champions were compared."""
         return self.root / "data" / "nightly" / task

@@ -31,6 +31,8 @@ QUOTABLE = {
     "outside_yardstick",
     "outside_splits",
     "raced",
+    "changed_budget",
+    "varied_starts",
 }  # these have tests of their own
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "results").glob("*.md"))]
 QUOTED = re.compile(rf"^ *(\.venv/bin/python -m {MODULE}\..*)$", re.MULTILINE)

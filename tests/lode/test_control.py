@@ -62,7 +62,11 @@ class Fan(Judge):
         self.slopes = np.array(slopes)
 
     def final_metric(
-        self, tables: np.ndarray, h: torch.Tensor | None = None, start: int = 0
+        self,
+        tables: np.ndarray,
+        h: torch.Tensor | None = None,
+        start: int = 0,
+        unit: int | None = None,
     ) -> np.ndarray:
         return self.slopes[:, None] * np.asarray(tables)[:, start:].mean(1)
 

@@ -61,6 +61,13 @@ def test_intervals_are_25_or_as_many_as_there_are_points() -> None:
     assert edges(30).tolist() == [k * 30 // 25 for k in range(26)]
 
 
+def test_a_run_of_another_length_has_intervals_as_long_as_the_fitted_ones() -> None:
+    assert edges(100, unit=50).tolist() == list(range(0, 101, 2))
+    assert edges(20, unit=50).tolist() == list(range(0, 21, 2))
+    assert edges(35, unit=50).tolist() == [k * 35 // 18 for k in range(19)]
+    assert edges(50, 46, unit=50).tolist() == edges(50, 46).tolist()
+
+
 def test_the_rest_of_a_run_begins_where_it_is() -> None:
     assert edges(50, 46).tolist() == [46, 48, 50]
     assert edges(50, 47).tolist() == [47, 48, 50]
