@@ -13,7 +13,7 @@ from components.evaluation.ranking import ranked_peaks
 from components.lode.judge_fit import Runs, fit_judge
 from components.lode.planner import propose_plans, random_shapes
 from components.pilots.budget import FINALISTS, Budget
-from components.runs.comparison import FAMILIES, REACH
+from components.runs.comparison import REACH, finer_configurations
 from components.runs.fits import Recipe, fit_both
 from components.schedulers.plan import parametric_table
 from components.training.history import History
@@ -81,22 +81,9 @@ class Proposer:
         return tried[[ours, *order[order != ours]][:FINALISTS]]
 
     def _finer(self) -> np.ndarray:
-        """The sweep's best schedulers at peaks between those of its grid."""
-        best = ranked_peaks(self.sweep)[:FAMILIES]
-        count = self.budget.finer // len(best)
-        return np.array(
-            [
-                parametric_table(name, peak, self.updates, self.points)
-                for name, best_peak in best
-                for peak in finer_peaks(best_peak, count)
-            ]
-        )
+        """What a finer search of so many configurations would try."""
+        found = finer_configurations(self.sweep, self.budget.finer)
+        return np.array([parametric_table(*one, self.updates, self.points) for one in found])
 
     def _completed(self, histories: Sequence[History]) -> list[History]:
         return [run for run in [*self.sweep, *histories] if run.completed]
-
-
-def finer_peaks(best: float, count: int) -> list[float]:
-    """`count` peaks, even, within `REACH` of the best of a grid: half of them below, half above."""
-    exponents = (2 * np.arange(count) + 1) / count - 1
-    return [float(f"{best * REACH**e:.3g}") for e in exponents]

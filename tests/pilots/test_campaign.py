@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +19,6 @@ from components.lode.settings import Architecture, FitSettings, JudgeSettings
 from components.pilots import campaign as module
 from components.pilots.budget import MOST_PAIRS, Budget
 from components.pilots.campaign import Pilots, run_pilots
-from components.pilots.proposals import finer_peaks
 from components.pilots.trial import paired_gain
 from components.runs.comparison import FAMILIES, REACH
 from components.runs.fits import Recipe
@@ -49,14 +47,6 @@ def test_the_budget_is_spent_to_the_last_run(runs: int, seeds: int) -> None:
     assert budget.finer % (2 * FAMILIES) == 0 and 0 < budget.finer <= 0.2 * runs
     assert 1 <= budget.paired <= seeds and budget.pairs <= MOST_PAIRS
     assert budget.paired + budget.pairs >= 2, "one pair of runs has no standard error"
-
-
-def test_finer_peaks_lie_evenly_around_the_best_of_the_grid() -> None:
-    assert finer_peaks(0.01, 2) == [0.00632, 0.0158]
-    for count in (2, 4, 10):
-        steps = np.diff(np.log([0.01 / REACH, *finer_peaks(0.01, count), 0.01 * REACH]))
-        assert np.allclose(steps[1:-1], steps[0] * 2, atol=0.01), "three digits of a rate"
-        assert steps[-1] == pytest.approx(steps[0], abs=0.01)
 
 
 @pytest.mark.parametrize("name", PARAMETRIC)
@@ -153,9 +143,9 @@ def test_what_a_campaign_leaves(
     ranked = ranked_peaks(swept[1])
     assert {name for name, _ in ranked} == {"onecycle", "constant"}
     finer = [
-        parametric_table(name, peak, 40, 20).tolist()
+        parametric_table(name, float(f"{best * factor:.3g}"), 40, 20).tolist()
         for name, best in ranked
-        for peak in finer_peaks(best, 2)
+        for factor in (1 / REACH, REACH)
     ]
     assert plans["explore"][:4] == finer and len(plans["propose"]) == BUDGET.propose
     assert found.finalists[0].plan in finer, "one finalist is a schedule of the sweep's"
