@@ -12,7 +12,7 @@ import sys
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 import yaml
@@ -67,7 +67,8 @@ def watch_heartbeats() -> None:
     """Mark a flow run of ours whose heartbeats stop as crashed: its process or machine is gone.
 
     Prefect itself would show it as running for ever, and who waits for it would wait as long. Only
-    runs with the deployments' tag: others beat every three minutes, if at all.
+    runs with the deployments' tag: others beat every three minutes, if at all. A run that was
+    killed before its first heartbeat is missed from when it began.
     """
     from prefect.automations import Automation
     from prefect.client.schemas.objects import StateType
@@ -77,21 +78,22 @@ def watch_heartbeats() -> None:
 
     beat = "prefect.flow-run.heartbeat"
     ends = ("Completed", "Failed", "Cancelled", "Cancelling", "Crashed", "Paused", "Suspended")
+    trigger = EventTrigger(
+        after={beat, "prefect.flow-run.Running"},
+        expect={beat, *(f"prefect.flow-run.{end}" for end in ends)},
+        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+        match_related=ResourceSpecification(
+            {"prefect.resource.role": ["tag"], "prefect.resource.id": [f"prefect.tag.{TAG}"]}
+        ),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=DEAD_AFTER,
+    )
     automation = Automation(
         name=WATCH,
         description=f"No heartbeat for {DEAD_AFTER.seconds} s: process or machine is gone.",
-        trigger=EventTrigger(
-            after={beat},
-            expect={beat, *(f"prefect.flow-run.{end}" for end in ends)},
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": ["tag"], "prefect.resource.id": [f"prefect.tag.{TAG}"]}
-            ),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=DEAD_AFTER,
-        ),
+        trigger=trigger,
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED, message="its heartbeat stopped: process or machine is gone"
@@ -99,9 +101,13 @@ def watch_heartbeats() -> None:
         ],
     )
     try:
-        Automation.read(name=WATCH)  # type: ignore[unused-coroutine]
+        found = cast(Automation, Automation.read(name=WATCH))  # here it blocks
     except ValueError:  # there is none
-        automation.create()  # type: ignore[unused-coroutine]  # here it blocks
+        automation.create()  # type: ignore[unused-coroutine]
+        return
+    if getattr(found.trigger, "after", None) != trigger.after:  # an earlier version's
+        found.trigger = trigger
+        found.update()  # type: ignore[unused-coroutine]
 
 
 def deploy(prefect_file: Path) -> None:
