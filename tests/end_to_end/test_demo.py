@@ -50,7 +50,7 @@ def test_names_tell_runs_apart(demo: Any) -> None:
         f"fit {demo.task} · 20 updates",
         f"register {demo.task}",
         f"baselines {demo.task} · finer-search",
-        f"train {demo.task} · 6 runs",
+        f"train {demo.task} · 8 runs",
         f"evaluate {demo.task} · 2 seeds",
         "publish the results as artifacts",
         "record the outputs in DVC",
