@@ -5,7 +5,7 @@ the best validation point. A diverged run may have been good just before it brok
 rely on it: it counts as the worst validation metric any of the runs logged, about chance level, so
 a configuration that diverges on one seed in five loses to one that never does. Ties go to the
 smaller peak lr. The test metric plays no part. What a race dropped after its first seed comes after
-all that went on, however lucky that seed was.
+all that went on, however easy that seed was, unless it was better there than the best of those.
 """
 
 from __future__ import annotations

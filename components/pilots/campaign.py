@@ -2,7 +2,7 @@
 
 A judge fitted on a sweep of four shapes errs on every other, and a search for the best schedule
 finds its errors first. So before the LODE is fitted for good, a quarter as many runs as the sweep
-had try schedules it never saw:
+had, or as many as are asked for, try schedules it never saw:
 
 1. explore: the sweep's two best schedulers at peaks between those of its grid, and random shapes
    around its best peak, one run each;
