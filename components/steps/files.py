@@ -5,16 +5,18 @@ A folder may hold runs of former settings; only those that the present settings 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.lode.names import PLAN
 from components.storage.workspace import Workspace, WorkspaceError
 
 if TYPE_CHECKING:
+    from components.runs.job import Job
     from components.settings import Settings
+    from components.training.history import History
 
 Place = Callable[[Workspace, str], Path]
 
@@ -60,13 +62,30 @@ def _swept(settings: Settings, workspace: Workspace) -> list[Path]:
 
 
 def _asked(settings: Settings, workspace: Workspace) -> list[Path]:
-    """What TPE will ask for is not known before it has been told of the runs before."""
+    """What the sweep asks for; a race and TPE by what the runs before have answered.
+
+    Raises:
+        HistoryError, OSError: a run that it waits for is missing or damaged.
+    """
     from components.runs.plan import sweep_plan
 
     if settings.own is not None and settings.own.imported:
         return _swept(settings, workspace)
     plan = sweep_plan(settings, workspace)
-    return [job.path for job in plan.grid_jobs()] if plan.sampler == "grid" else []
+    if plan.sampler == "grid":
+        return [job.path for job in plan.grid_jobs()]
+    from components.sweep.study import run_sweep
+    from components.training.history import read_history
+
+    found: list[Path] = []
+
+    def only_read(jobs: Iterable[Job], **options: Any) -> list[History]:
+        paths = [job.path for job in jobs]
+        found.extend(paths)
+        return [read_history(path) for path in paths]
+
+    run_sweep(plan, train=only_read)
+    return found
 
 
 def _piloted(settings: Settings, workspace: Workspace) -> list[Path]:

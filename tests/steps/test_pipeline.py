@@ -244,7 +244,9 @@ def test_another_text_is_another_sweep(tmp_path: Path) -> None:
 def test_a_tpe_sweep_says_truly_what_it_found(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     settings = tiny(sweep__sampler="tpe", sweep__trials=2)
+    assert not STEPS["sweep"].is_current(settings, workspace), "nothing was run"
     assert STEPS["sweep"](settings, workspace, in_this_process).trained == 4
+    assert STEPS["sweep"].is_current(settings, workspace)
     again = STEPS["sweep"](settings, workspace, in_this_process)
     assert not again.ran and again.trained == 0
 
@@ -266,6 +268,7 @@ def test_a_race_trains_its_rounds_goes_on_and_is_validated(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt):
         STEPS["sweep"](settings, workspace, train)
     assert rounds == [grid, whole - grid]
+    assert not STEPS["sweep"].is_current(settings, workspace), "its second round is not done"
     assert STEPS["sweep"](settings, workspace, in_this_process).trained == whole - grid
     assert not STEPS["sweep"](settings, workspace, in_this_process).ran
     STEPS["validate"](settings, workspace)

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from components.settings import load
 from components.steps.pipeline import up_to_date
 from components.steps.study import Study, StudyError
 from components.storage.workspace import Workspace
-from tests.tiny import ROOT, TINY
+from tests.tiny import ROOT, TINY, dotted
 
 OWN = {"command": "nobody starts this", "metric": {"name": "val_loss", "goal": "minimize"}}
 SIZE = {"task": "mine", "training.updates": 40, "training.points": 20}
@@ -26,11 +27,11 @@ def study(tmp_path: Path) -> Study:
     return make(tmp_path)
 
 
-def make(folder: Path) -> Study:
+def make(folder: Path, **changes: Any) -> Study:
     path = folder / "params.yaml"
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     path.write_text(yaml.safe_dump(params | {"tasks": {"mine": OWN}}))
-    return Study(load(path, TINY | SIZE), Workspace(folder))
+    return Study(load(path, TINY | SIZE | dotted(changes)), Workspace(folder))
 
 
 def train(request: Path, rows: int | None = None) -> None:
@@ -56,6 +57,22 @@ def test_asking_twice_gives_the_same_runs_and_telling_goes_on(study: Study, tmp_
     more = study.ask(100, tmp_path / "jobs")
     assert len(more) == 5 and not set(more) & set(first)
     assert study.status().done == 3 and study.status().seconds == pytest.approx(0.4)
+
+
+def test_a_race_asks_for_its_second_round_when_it_was_told_the_first(tmp_path: Path) -> None:
+    peaks, jobs = [0.001, 0.01, 0.02, 0.05], tmp_path / "jobs"
+    study = make(tmp_path, sweep__sampler="racing", sweep__peak_lrs=peaks)
+    first = study.ask(100, jobs)
+    assert [json.loads(path.read_text())["seed"] for path in first] == [0] * 8
+    for path in first[1:]:
+        train(path)
+    study.tell([jobs])
+    assert study.ask(100, jobs) == first[:1], "who survives is not known before all have run"
+    train(first[0])
+    study.tell([jobs])
+    second = study.ask(100, jobs)
+    assert [json.loads(path.read_text())["seed"] for path in second] == [1, 1]
+    assert study.status().step == "sweep" and study.status().waiting == 2
 
 
 def test_what_is_told_wrongly_is_named_and_spoils_nothing(study: Study, tmp_path: Path) -> None:
