@@ -76,7 +76,7 @@ class Changes(BaseModel):
         "pilots.runs",
         "Pilot runs",
         f"So many runs at most try proposed schedules: 0, or {FEWEST_PILOTS} and more. Where "
-        "params.yaml says nothing: a quarter as many as the sweep has.",
+        "params.yaml says nothing: what a race saved of the grid, or a quarter of the sweep.",
     )
     others: dict[str, Any] = Field(
         default_factory=dict,

@@ -98,7 +98,7 @@ def test_a_sweep_is_the_papers_unless_told_otherwise() -> None:
         ("retraining.better_in", "loss", "'reconstruction' or 'test_metric'"),
         ("registry.tracking_uri", "./mlruns", "registry.tracking_uri"),
         ("sweep.seeds", list(range(100_000)), "sweep.seeds = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]"),
-        ("sweep.seeds", list(range(600)), "12000 runs, more than 10000"),
+        ("sweep", {"sampler": "grid", "seeds": list(range(600))}, "12000 runs, more than 10000"),
         ("training.device", "cuda:100000000000000000000", "training.device"),
         ("task", "x" * 5000, "task: unknown task 'xxxxx"),
     ],
@@ -343,13 +343,14 @@ def test_the_digest_sees_every_value_and_no_layout() -> None:
 def test_a_tpe_sweep_counts_its_trials() -> None:
     tpe = load(PARAMS, {"sweep.sampler": "tpe", "sweep.trials": 7})
     assert tpe.sweep_runs == 7 * len(tpe.sweep.seeds)
-    assert load(PARAMS).sweep_runs == 4 * 5 * 5
+    assert load(PARAMS, {"sweep.sampler": "grid"}).sweep_runs == 4 * 5 * 5
+    assert tpe.sweep.saved == 0
 
 
 def test_a_race_counts_its_survivors() -> None:
     racing = load(PARAMS, {"sweep.sampler": "racing"})
     assert racing.sweep.survivors == 5 and racing.sweep_runs == 20 + 5 * 4
-    assert racing.pilot_runs == 20
+    assert racing.sweep_runs + racing.sweep.saved == 4 * 5 * 5
     one_peak = load(PARAMS, {"sweep.sampler": "racing", "sweep.peak_lrs": [0.01]})
     assert one_peak.sweep.survivors == 4, "every scheduler's best goes on"
 
@@ -357,9 +358,13 @@ def test_a_race_counts_its_survivors() -> None:
 @pytest.mark.parametrize(
     ("changes", "runs"),
     [
-        ({}, 25),  # a quarter of the sweep's
-        ({"sweep.seeds": [0, 1]}, 20),  # of 40: a quarter would be too little for a trial
-        ({"sweep.peak_lrs": [0.01]}, 20),  # of 20
+        ({}, 60),  # what a race saves of the grid
+        ({"sweep.seeds": [0, 1]}, 20),  # 15 would be too little for a trial
+        ({"sweep.seeds": list(range(8))}, 60),  # 105 would be more than helps
+        ({"sweep.peak_lrs": [0.01]}, 20),  # nothing is saved
+        ({"sweep.sampler": "grid"}, 25),  # a quarter of the sweep's
+        ({"sweep.sampler": "grid", "sweep.seeds": [0, 1]}, 20),
+        ({"sweep.sampler": "tpe", "sweep.trials": 40}, 50),
         ({"pilots.runs": 20}, 20),
         ({"pilots.runs": 300}, 300),
         ({"pilots.runs": 0}, 0),

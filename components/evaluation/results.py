@@ -81,6 +81,11 @@ class SweptConfiguration(Configuration):
 
     chosen: bool = False
 
+    @property
+    def runs(self) -> int:
+        """How many it has, those that diverged among them."""
+        return self.validation.n + self.diverged
+
 
 @dataclass(frozen=True)
 class SweepEntry:

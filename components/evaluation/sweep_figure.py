@@ -46,6 +46,7 @@ def _heatmap(configurations: Sequence[SweptConfiguration], path: Files, metric: 
             grid[names.index(c.scheduler), rates.index(c.peak_lr)] = c.validation.mean
     # the darker the better, mostly for the better half, or a few broken ones take all of the scale
     low, high = np.nanmedian(grid), np.nanmax(grid)
+    most = max(c.runs for c in configurations)
     with figure(path, WIDE, 0.8 + 0.5 * len(names)) as axes:
         axes.pcolormesh(
             grid,
@@ -59,7 +60,9 @@ def _heatmap(configurations: Sequence[SweptConfiguration], path: Files, metric: 
         for c in configurations:
             if c.peak_lr is not None and c.validation.mean is not None:
                 dark = c.validation.mean > low + 0.5 * (high - low)
-                _cell(axes, c, names.index(c.scheduler), rates.index(c.peak_lr), dark, metric)
+                note = _note(c, most)
+                place = names.index(c.scheduler), rates.index(c.peak_lr)
+                _cell(axes, c, *place, dark, metric, note)
         axes.set_xticks(np.arange(len(rates)) + 0.5, [f"{rate:g}" for rate in rates])
         axes.set_yticks(np.arange(len(names)) + 0.5, [label(name) for name in names])
         axes.set_xlabel("peak learning rate")
@@ -68,25 +71,38 @@ def _heatmap(configurations: Sequence[SweptConfiguration], path: Files, metric: 
         axes.spines[:].set_visible(False)
 
 
+def _note(of: SweptConfiguration, most: int) -> str:
+    """What is to be known beside the value: runs that diverged, or that it has fewer than others,
+    as after a race."""
+    if of.diverged:
+        return f"\n{of.diverged} diverged"
+    return f"\nn = {of.runs}" if of.runs < most else ""
+
+
 def _cell(
-    axes: Axes, of: SweptConfiguration, row: int, column: int, dark: bool, metric: Metric
+    axes: Axes,
+    of: SweptConfiguration,
+    row: int,
+    column: int,
+    dark: bool,
+    metric: Metric,
+    note: str,
 ) -> None:
-    """The value, on a dark or a light ground, and the frame."""
+    """The value, on a dark or a light ground, what is to be known beside it, and the frame."""
     from matplotlib.patches import Rectangle
 
-    lost = f"\n{of.diverged} diverged" if of.diverged else ""
     mean = of.validation.mean or 0.0
     drawn = metric.factor * mean
     value = f"{drawn:.1f}" if metric.percent else f"{drawn:.4g}".replace("-", MINUS)
     axes.text(
         column + 0.5,
         row + 0.5,
-        value + lost,
+        value + note,
         ha="center",
         va="center",
         linespacing=1.1,
         color=ON_DARK if dark else ON_LIGHT,
-        fontsize=7.5 if of.diverged else 9.5,
+        fontsize=7.5 if note else 9.5,
     )
     if of.chosen:
         corner = (column + 0.04, row + 0.06)

@@ -1,8 +1,8 @@
 """Pilots: close the loop between what the LODE believes of schedules and what they do.
 
 A judge fitted on a sweep of four shapes errs on every other, and a search for the best schedule
-finds its errors first. So before the LODE is fitted for good, a quarter as many runs as the sweep
-had, or as many as are asked for, try schedules it never saw:
+finds its errors first. So before the LODE is fitted for good, some runs (`pilots.runs`) try
+schedules that the sweep never saw:
 
 1. explore: the sweep's two best schedulers at peaks between those of its grid, and random shapes
    around its best peak, one run each;

@@ -35,6 +35,9 @@ from components.storage.shown import shown
 FEWEST_PILOTS = 20  # below it the shares of components/pilots/budget.py leave too little of each
 RACING_SHARE = 4  # one configuration in so many survives its first seed
 PILOTS_SHARE = 4  # one pilot for so many runs of the sweep (docs/research/scheduler.md, entry 25)
+# After a race, of the runs that it saved: so many were tried (entry 26), and of more the trial,
+# which decides, would take none.
+MOST_PILOTS = 60
 MOST_RUNS = 10_000  # of a sweep: each is a file, and the fit holds all of them
 MOST_SEEDS = 1_000
 
@@ -71,15 +74,17 @@ class TrainingSettings(Section):
 class SweepSettings(Section):
     """The runs the LODE learns from: schedulers × peak lrs × seeds (section 5.4, Table 4).
 
-    `sampler`: `grid` trains every scheduler × peak lr on every seed; `racing` does on the first
-    seed, and takes only the most promising quarter (every scheduler's best among them) to the
-    others, at two fifths of the price; `tpe` asks Optuna for `trials` configurations. `schedulers`:
-    the paper's four; the other parametric ones may be added. `seeds`: five were enough to find
-    better plans; a LODE that is to foretell other runs as well as the paper's Table A1 needs
-    fifteen to thirty (docs/results/table-a1.md).
+    `sampler`: `racing` trains every scheduler × peak lr on the first seed, and takes only the most
+    promising quarter (every scheduler's best among them) to the others, at two fifths of the price;
+    `grid`, the paper's, trains all on every seed; `tpe` asks Optuna for `trials` configurations.
+    `racing` chose what the grid would have (docs/results/fewer-runs.md); take `grid` where every
+    configuration's figure is wanted, or a LODE that foretells other runs as well as it can.
+    `schedulers`: the paper's four; the other parametric ones may be added. `seeds`: five were
+    enough to find better plans; a LODE that is to foretell other runs as well as the paper's Table
+    A1 needs fifteen to thirty (docs/results/table-a1.md).
     """
 
-    sampler: Literal["grid", "racing", "tpe"] = "grid"
+    sampler: Literal["racing", "grid", "tpe"] = "racing"
     schedulers: list[str] = Field(default=list(PAPER_SCHEDULERS), min_length=1)
     peak_lrs: list[Annotated[float, RATES]] = Field(
         default=[1e-3, 5e-3, 1e-2, 5e-2, 1e-1], min_length=1, max_length=100
@@ -111,16 +116,23 @@ class SweepSettings(Section):
     @property
     def runs(self) -> int:
         """How many runs it has."""
-        grid = len(self.schedulers) * len(self.peak_lrs)
         if self.sampler == "racing":
-            return grid + self.survivors * (len(self.seeds) - 1)
-        return (grid if self.sampler == "grid" else self.trials) * len(self.seeds)
+            return self._grid + self.survivors * (len(self.seeds) - 1)
+        return (self._grid if self.sampler == "grid" else self.trials) * len(self.seeds)
+
+    @property
+    def saved(self) -> int:
+        """How many runs fewer than the grid a race has."""
+        return self._grid * len(self.seeds) - self.runs if self.sampler == "racing" else 0
 
     @property
     def survivors(self) -> int:
         """Configurations that a race goes on with."""
-        grid = len(self.schedulers) * len(self.peak_lrs)
-        return max(len(self.schedulers), math.ceil(grid / RACING_SHARE))
+        return max(len(self.schedulers), math.ceil(self._grid / RACING_SHARE))
+
+    @property
+    def _grid(self) -> int:
+        return len(self.schedulers) * len(self.peak_lrs)
 
     @model_validator(mode="after")
     def _can_be_done(self) -> SweepSettings:
@@ -147,8 +159,9 @@ class ValidationSettings(Section):
 class PilotSettings(Section):
     """Runs that try proposed schedules before the LODE is fitted (`components/pilots/campaign.py`).
 
-    `runs`: how many at most; null: a quarter of the sweep's (20 at least), which is where the
-    default controller's gain comes from; 0: none, and it starts from the sweep's best schedule.
+    `runs`: how many at most; null: what a race saved of the grid's runs, 60 at most, or beside
+    another sweep a quarter as many as it has; 20 at least. That is where the default controller's
+    gain comes from; 0: none, and it starts from the sweep's best schedule.
     More try more schedules. The controller `paper` has none in any case.
     """
 

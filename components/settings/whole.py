@@ -14,6 +14,7 @@ from components.settings.own_tasks import OwnTaskSettings, check_name
 from components.settings.section import Section, nearest
 from components.settings.sections import (
     FEWEST_PILOTS,
+    MOST_PILOTS,
     PILOTS_SHARE,
     BaselineSettings,
     EvaluationSettings,
@@ -129,20 +130,23 @@ class Settings(Section):
     @property
     def pilot_runs(self) -> int:
         """How many pilots at most; 0: none. A tiny sweep, as of a test, asks for none; beside one
-        whose quarter is too little for a trial they are as few as tell anything."""
+        whose share is too little for a trial they are as few as tell anything."""
         if self.lode.controller == PAPER or (self.own and self.own.imported):
             return 0
         if self.pilots.runs is not None:
             return self.pilots.runs
         tiny = self.sweep_runs < FEWEST_PILOTS
-        return 0 if tiny else max(FEWEST_PILOTS, self.sweep_runs // PILOTS_SHARE)
+        return 0 if tiny else max(FEWEST_PILOTS, self._share)
 
     @property
     def finer_runs(self) -> int:
         """How many runs a finer search has at most: as many as the pilots; without pilots as many
         as they would be; at least every sweep seed at a new peak of each of its schedulers."""
-        runs = self.pilot_runs or self.sweep_runs // PILOTS_SHARE
-        return max(runs, FINER_FAMILIES * len(self.sweep.seeds))
+        return max(self.pilot_runs or self._share, FINER_FAMILIES * len(self.sweep.seeds))
+
+    @property
+    def _share(self) -> int:
+        return max(self.sweep_runs // PILOTS_SHARE, min(self.sweep.saved, MOST_PILOTS))
 
     def digest(self) -> str:
         """SHA-256 (hex) of all settings; equal for equal settings, whatever the file's layout."""

@@ -162,6 +162,18 @@ def test_grid_shows_every_mean_the_diverged_and_the_chosen(synthetic, given, tmp
     assert frames_of(path) == 4, "one per scheduler"
 
 
+def test_what_a_race_left_says_on_how_many_seeds_it_ran(synthetic, given, tmp_path):
+    path = tmp_path / "sweep.svg"
+    left = {("constant", 0.001), ("cosine", 0.05)}
+    raced = [h for h in given["sweep"] if h.configuration not in left or h.meta["seed"] == 0]
+    assert len(given["sweep"]) > len(raced)
+    for sweep, marked in ((given["sweep"], 0), (raced, 2)):
+        evaluation = evaluate(**{**given, "sweep": sweep})
+        sweep_overview(evaluation.sweep.configurations, path)
+        assert text_of(path).count("n = 1") == marked
+        assert ("a race left" in captions.sweep(evaluation).text) == bool(marked)
+
+
 def test_sampled_peaks_are_dots_not_a_grid(tmp_path):
     many = [
         SweptConfiguration(

@@ -79,9 +79,9 @@ def test_names_count_what_is_done(settings: Settings, tmp_path: Path) -> None:
     parameters = {"settings": settings, "workspace": Workspace(tmp_path)}
     named = {name: getattr(pipeline, name).task_run_name(parameters=parameters) for name in STEPS}
     assert named == {
-        "sweep": "sweep mnist1d-cnn · 100 runs",
+        "sweep": "sweep mnist1d-cnn · 40 runs",
         "validate": "validate mnist1d-cnn",
-        "pilot": "pilot mnist1d-cnn · 25 runs",
+        "pilot": "pilot mnist1d-cnn · 60 runs",
         "fit": f"fit mnist1d-cnn · {settings.lode.fit.updates} updates",
         "register": "register mnist1d-cnn",
         "baselines": "baselines mnist1d-cnn · finer-search",
@@ -222,4 +222,4 @@ def test_a_step_says_again_and_again_how_far_it_is(
         pipeline.sweep(settings, Workspace(tmp_path))
 
     one_step()
-    assert "sweep mnist1d-cnn · 100 runs: 40 of 100; onecycle 0.05 seed 3" in caplog.text
+    assert "sweep mnist1d-cnn · 40 runs: 40 of 100; onecycle 0.05 seed 3" in caplog.text
