@@ -21,6 +21,7 @@ from components.evaluation.tables import Table
 from components.experiments.command import PARAMS, Command, opened
 from components.experiments.curves import Curve, table
 from components.experiments.game import play, regret
+from components.experiments.on_judge import process_on_judge
 from components.experiments.on_law import ON_LAW
 from components.experiments.pool import Pool, read
 from components.experiments.replay_figure import draw
@@ -29,7 +30,7 @@ from components.runs.processes import processes
 from components.storage.files import atomic_path
 
 DIED = "a worker process was killed (out of memory?); start again, with fewer --workers"
-PLAYERS = STRATEGIES | ON_LAW
+PLAYERS = STRATEGIES | ON_LAW | {"process-on-judge": process_on_judge}
 
 
 @click.command(cls=Command)

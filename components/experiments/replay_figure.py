@@ -18,29 +18,30 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 4.4, 3.5  # inches, of a panel
 # Of a panel's largest regret: a strategy that has found the best has none, which has no logarithm.
 LEAST = 1e-3
-OURS = "judge-on-law"
+OURS = ("process-on-judge", "judge-on-law")  # red is the first that was played
 
 
 def draw(panels: Mapping[str, Sequence[Curve]], unit: str, out: Path) -> None:
     """Write an SVG with a panel for each setting; the same curves give the same bytes."""
     names = dict.fromkeys(curve.strategy for curves in panels.values() for curve in curves)
-    colors = {name: look.color for name, look in looks(sorted(names)).items()} | {OURS: RED}
+    ours = next((name for name in OURS if name in names), "")
+    colors = {name: look.color for name, look in looks(sorted(names)).items()} | {ours: RED}
     size = WIDTH * len(panels), HEIGHT
     with figure(out, *size, nrows=1, ncols=len(panels), squeeze=False) as axes:
         for one, (title, curves) in zip(axes[0], panels.items(), strict=True):
-            _draw(one, curves, colors)
+            _draw(one, curves, colors, ours)
             one.set_title(title, fontsize=10)
         axes[0][0].set_ylabel(f"regret ({unit})")
 
 
-def _draw(axes: Axes, curves: Sequence[Curve], colors: Mapping[str, str]) -> None:
+def _draw(axes: Axes, curves: Sequence[Curve], colors: Mapping[str, str], ours: str) -> None:
     means = {curve.strategy: _mean(curve) for curve in curves}
     top = max((float(np.nanmax(mean)) for mean in means.values()), default=0.0) or 1.0
     ends = []
     for name, mean in means.items():
         shown = np.maximum(mean, LEAST * top)
         runs = np.arange(1, len(mean) + 1)
-        axes.plot(runs, shown, color=colors[name], linewidth=2.0 if name == OURS else 1.4)
+        axes.plot(runs, shown, color=colors[name], linewidth=2.0 if name == ours else 1.4)
         ends.append(End(float(shown[-1]), name, colors[name]))
     axes.set_yscale("log")
     axes.set_ylim(LEAST * top / 1.3, 1.3 * top)

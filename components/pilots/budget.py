@@ -10,7 +10,7 @@ from components.runs.comparison import FAMILIES
 # followed (docs/research/scheduler.md, entry 25). What trial, finer peaks and shapes leave is
 # proposed by the LODE.
 FINER_SHARE, EXPLORE_SHARE, TRIAL_SHARE = 0.08, 0.12, 0.48
-FINALISTS = 2  # one of the sweep's own schedulers at a finer peak, and the judge's favourite
+FINALISTS = 2  # the judge's favourites, one of the sweep's own schedulers where it may be better
 SWEEP_SEEDS_SHARE = 2 / 3  # of the trial: of seeds on which the baseline need not be run again
 MOST_PAIRS = 10  # fresh pairs of a trial; its standard error is then .3 of a difference's spread
 

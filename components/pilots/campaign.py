@@ -7,10 +7,11 @@ schedules that the sweep never saw:
 1. explore: the sweep's two best schedulers at peaks between those of its grid, and random shapes
    around its best peak, one run each;
 2. propose: fit LODE and judge on all runs so far, run what they propose, one run each;
-3. trial: of all that was tried what a judge fitted on it likes best, and one of the sweep's own
-   schedulers (a finer grid is what a plain search would buy for the same runs, and the LODE is to
-   be no worse than that), are run on the sweep's other seeds, where the sweep's best configuration
-   has run before; the better of them on fresh seeds beside it, while that is undecided.
+3. trial: of all that was tried the two that a judge fitted on it likes best, one of the sweep's
+   own schedulers among them where that may be better than the sweep's best (a finer grid is what a
+   plain search would buy for the same runs, and the LODE is to be no worse than that), are run on
+   the sweep's other seeds, where the sweep's best configuration has run before; the better of them
+   on fresh seeds beside it, while that is undecided.
 
 The plan is the better finalist, or, unless it is believed to be better, the sweep's best schedule.
 All runs are kept as histories to learn from. Killed, it goes on where it was: runs are named by

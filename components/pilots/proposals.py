@@ -66,9 +66,12 @@ class Proposer:
         return propose_plans(lode, judge, series, self.budget.propose, rng)
 
     def finalists(self, histories: Sequence[History], tried: np.ndarray) -> np.ndarray:
-        """Of the plans `tried`, one per history, the one of the sweep's own schedulers that a judge
-        who knows them all likes best (they come first in `tried`): a finer grid is what a plain
-        search would buy, and the LODE is to be no worse than that; then the best of the others."""
+        """Of the plans `tried`, one per history, those that a judge who knows them all likes best.
+
+        One of the sweep's own schedulers (they come first in `tried`) is among them if the judge
+        puts it above the sweep's best configuration: a finer grid is what a plain search would buy,
+        and the LODE is to be no worse than that.
+        """
         self.on_fit("fitting for finalists")
         members = FINALISTS_MEMBERS * self.recipe.judge.members
         judge = fit_judge(
@@ -77,8 +80,15 @@ class Proposer:
         judged = judge.final_metric(tried).mean(0)
         judged[[not run.completed for run in histories]] = -np.inf
         order = np.argsort(-judged, kind="stable")
-        ours = int(np.argmax(judged[: self.budget.finer]))
-        return tried[[ours, *order[order != ours]][:FINALISTS]]
+        finer = int(np.argmax(judged[: self.budget.finer]))
+        if judged[finer] > judge.final_metric(self._baseline()).mean():
+            order = np.array([finer, *order[order != finer]])
+        return tried[order[:FINALISTS]]
+
+    def _baseline(self) -> np.ndarray:
+        """(1, T + 1) the sweep's best configuration."""
+        best = ranked_peaks(self.sweep)[0]
+        return np.array([parametric_table(*best, self.updates, self.points)])
 
     def _finer(self) -> np.ndarray:
         """What a finer search of so many configurations would try."""

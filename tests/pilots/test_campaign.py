@@ -148,7 +148,6 @@ def test_what_a_campaign_leaves(
         for factor in (1 / REACH, REACH)
     ]
     assert plans["explore"][:4] == finer and len(plans["propose"]) == BUDGET.propose
-    assert found.finalists[0].plan in finer, "one finalist is a schedule of the sweep's"
     assert found.finalists[0].plan != found.finalists[1].plan
     assert found.seconds == pytest.approx(sum(h.points["elapsed_s"].iloc[-1] for h in runs))
 
