@@ -41,6 +41,9 @@ def ask_command(params: Path, overrides: tuple[str, ...], count: int, out: Path)
         click.echo(path)
     if not written:
         click.echo("nothing more to do; `lode table` shows the result", err=True)
+    elif len(written) < count:
+        said = f"{len(written)} instead of {count}: what follows depends on these; tell them first"
+        click.echo(said, err=True)
 
 
 @click.command("tell")
