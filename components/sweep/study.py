@@ -7,21 +7,14 @@ answers on disk and goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
-import optuna
-
-from components.evaluation.ranking import worst_validation, worth
 from components.runs.job import Job, RunAll
 from components.runs.plan import SweepPlan, under
 from components.runs.pool import run_all
 from components.sweep.racing import survivors
+from components.sweep.rounds import Rounds
 from components.training.history import History
-
-TPE_ROUND = 4  # configurations asked at once; times the seeds, enough to keep workers busy
-
-# Yields what is to be done, is sent the histories of it.
-Rounds = Generator[list[Job], list[History], None]
 
 
 def run_sweep(
@@ -40,7 +33,7 @@ def run_sweep(
         components.runs.processes.WorkerDiedError: a worker was killed; call again to go on.
     """
     histories: list[History] = []
-    rounds = {"grid": _grid, "racing": _race, "tpe": _tpe}[plan.sampler](plan)
+    rounds = _rounds(plan)
     jobs = next(rounds, None)
     while jobs is not None:
         answers = (train or run_all)(jobs, workers=workers, on_history=on_history)
@@ -50,6 +43,14 @@ def run_sweep(
         except StopIteration:
             jobs = None
     return histories
+
+
+def _rounds(plan: SweepPlan) -> Rounds:
+    if plan.sampler != "tpe":
+        return {"grid": _grid, "racing": _race}[plan.sampler](plan)
+    from components.sweep.tpe import tpe  # Optuna, which no other sampler needs
+
+    return tpe(plan)
 
 
 def _grid(plan: SweepPlan) -> Rounds:
@@ -63,32 +64,3 @@ def _race(plan: SweepPlan) -> Rounds:
     left = survivors(plan.grid, answers, plan.survivors)
     if others:
         yield [under(plan.template, *one, seed) for one in left for seed in others]
-
-
-def _tpe(plan: SweepPlan) -> Rounds:
-    """What Optuna suggests, a few configurations at a time."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=0, constant_liar=True)
-    study, seen = optuna.create_study(direction="maximize", sampler=sampler), list[History]()
-    for start in range(0, plan.trials, TPE_ROUND):
-        trials = [study.ask() for _ in range(min(TPE_ROUND, plan.trials - start))]
-        batches = [plan.jobs(*_suggest(trial, plan)) for trial in trials]
-        answers = yield [job for batch in batches for job in batch]
-        seen.extend(answers)
-        for index, trial in enumerate(trials):
-            seeds = answers[index * len(plan.seeds) : (index + 1) * len(plan.seeds)]
-            _tell(study, trial, worth(seeds, worst_validation(seen)).mean)
-
-
-def _suggest(trial: optuna.Trial, plan: SweepPlan) -> tuple[str, float]:
-    scheduler = trial.suggest_categorical("scheduler", plan.schedulers)
-    low, high = min(plan.peak_lrs), max(plan.peak_lrs)
-    return str(scheduler), trial.suggest_float("peak_lr", low, high, log=True)
-
-
-def _tell(study: optuna.Study, trial: optuna.Trial, merit: float | None) -> None:
-    """A configuration of which nothing was logged, not even by others before, has failed."""
-    if merit is None:
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    else:
-        study.tell(trial, merit)

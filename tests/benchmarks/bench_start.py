@@ -3,7 +3,7 @@
     .venv/bin/python tests/benchmarks/bench_start.py                  # this tree
     .venv/bin/python tests/benchmarks/bench_start.py ../other-tree    # alternating with another one
 
-Medians (lowest to highest) of whole processes, in a workspace of 100 sweep runs, 100 pilots and 50
+Medians (lowest to highest) of whole processes, in a workspace of a raced sweep, its pilots and 50
 scheduled runs, made once for each tree: what a tree has made is out of date for another.
 """
 
