@@ -19,7 +19,7 @@ from components.experiments.command import Command
 from components.experiments.curves import Curve, table
 from components.experiments.game import play, regret
 from components.experiments.llama_schedules import HORIZONS, pool
-from components.experiments.replay import PLAYERS, write_table
+from components.experiments.replay import PLAYERS, seeds, write_table
 from components.experiments.replay_figure import draw
 
 LOOKS = (4, 7, 14, 20, 30)
@@ -34,8 +34,6 @@ OWN = (
     "judge",
     "judge-on-law",
 )
-# A game of these takes a minute or more of a core, that of another a second or two.
-FEWER = {"law": 2, "judge": 4, "judge-on-law": 4}
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -76,8 +74,7 @@ def curve(folder: Path, horizon: int, strategy: str, games: int) -> Curve:
     own = pool(folder, horizon)
     budget = min(max(LOOKS), sum(map(len, own.runs)))
     spent = np.arange(1.0, budget + 1)
-    seeds = range(min(games, FEWER.get(strategy, games)))
-    played = [play(PLAYERS[strategy], own, budget, seed) for seed in seeds]
+    played = [play(PLAYERS[strategy], own, budget, seed) for seed in seeds(strategy, games)]
     return Curve(strategy, np.array([regret(own, choices, spent) for choices in played]))
 
 

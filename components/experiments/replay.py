@@ -31,12 +31,16 @@ from components.storage.files import atomic_path
 
 DIED = "a worker process was killed (out of memory?); start again, with fewer --workers"
 PLAYERS = STRATEGIES | ON_LAW | {"process-on-judge": process_on_judge}
+# A game of these takes a minute or more of a core, that of another seconds.
+FEWER = {"law": 2, "judge": 4, "judge-on-law": 4, "process-on-judge": 4}
 
 
 @click.command(cls=Command)
 @click.argument("params", nargs=-1, required=True, type=PARAMS)
 @click.option("--only", multiple=True, type=click.Choice(list(PLAYERS)), help="May be repeated.")
-@click.option("--games", default=20, show_default=True, help="Replays of each strategy.")
+@click.option(
+    "--games", default=20, show_default=True, help="Replays; of slow ones 2 or 4 at most."
+)
 @click.option("--budget", default=50, show_default=True, help="Runs that each may pay.")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
 @click.option("--figure", type=PARAMS, help="Write an SVG of the regrets, a panel a pool.")
@@ -79,12 +83,17 @@ def replay(
 ) -> list[Curve]:
     """Every strategy's games on one pool."""
     futures = {
-        name: [executor.submit(one_game, path, name, budget, seed) for seed in range(games)]
+        name: [executor.submit(one_game, path, name, budget, seed) for seed in seeds(name, games)]
         for name in strategies
     }
     return [
         Curve(name, np.array([one.result() for one in played])) for name, played in futures.items()
     ]
+
+
+def seeds(strategy: str, games: int) -> range:
+    """Of a strategy's games."""
+    return range(min(games, FEWER.get(strategy, games)))
 
 
 def one_game(path: Path, strategy: str, budget: int, seed: int) -> np.ndarray:

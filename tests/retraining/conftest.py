@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
     "training.points": 20,
     "training.train_samples": 400,
     "training.device": "cpu",
+    "sweep.sampler": "grid",  # so that a seed held out has a run of each kind
     "sweep.schedulers": ["constant", "cosine", "onecycle"],
     "sweep.peak_lrs": [0.01, 0.05],
     "sweep.seeds": [0, 1, 2],
