@@ -31,6 +31,8 @@ QUOTABLE = {
     "outside_yardstick",
     "outside_splits",
     "raced",
+    "pool",
+    "replay",
     "changed_budget",
     "varied_starts",
 }  # these have tests of their own
