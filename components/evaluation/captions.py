@@ -144,11 +144,11 @@ def sharpness(evaluation: Evaluation) -> Caption:
 def sweep(evaluation: Evaluation) -> Caption:
     metric = evaluation.shown
     own = {one.runs for one in evaluation.sweep.configurations}
-    raced = " n: seeds, where a race left a configuration after its first." if len(own) > 1 else ""
+    fewer = " n: runs, where there are fewer than of others, as after a race." if len(own) > 1 else ""
     return Caption(
         f"Validation {metric.name} of the sweep{metric.column}",
         "Mean over seeds at the best validation point; framed: the peak learning rate chosen "
-        f"for each scheduler.{raced} {_sentence(metric.better)}",
+        f"for each scheduler.{fewer} {_sentence(metric.better)}",
         f"Mean validation {metric.name} by scheduler and peak learning rate.",
     )
 

@@ -171,7 +171,7 @@ def test_what_a_race_left_says_on_how_many_seeds_it_ran(synthetic, given, tmp_pa
         evaluation = evaluate(**{**given, "sweep": sweep})
         sweep_overview(evaluation.sweep.configurations, path)
         assert text_of(path).count("n = 1") == marked
-        assert ("a race left" in captions.sweep(evaluation).text) == bool(marked)
+        assert ("as after a race" in captions.sweep(evaluation).text) == bool(marked)
 
 
 def test_sampled_peaks_are_dots_not_a_grid(tmp_path):
