@@ -144,7 +144,7 @@ def sharpness(evaluation: Evaluation) -> Caption:
 def sweep(evaluation: Evaluation) -> Caption:
     metric = evaluation.shown
     own = {one.runs for one in evaluation.sweep.configurations}
-    fewer = " n: runs, where there are fewer than of others, as after a race." if len(own) > 1 else ""
+    fewer = " n: runs, where others have more, as after a race." if len(own) > 1 else ""
     return Caption(
         f"Validation {metric.name} of the sweep{metric.column}",
         "Mean over seeds at the best validation point; framed: the peak learning rate chosen "
